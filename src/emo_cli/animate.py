@@ -1,0 +1,267 @@
+"""The story of one video: a photo and a sound go in, an MP4 with both comes out.
+
+`animate` does everything from file names; `perform` is its second half, for callers who keep a loaded
+pipeline and make many videos with it.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from emo_cli import device, provenance, speech, video
+from emo_cli import portrait as portraits
+from emo_cli.errors import ModelError
+from emo_cli.family import Family
+from emo_cli.networks.codec import Strength
+from emo_cli.pipeline import EmoPipeline, Settings
+from emo_cli.portrait import Framing, Portrait
+from emo_cli.speech import Sound
+from emo_cli.video import Frame
+from emo_cli.weights import locate
+
+CERTAIN = 0.95  # human faces score above, animals mostly below
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh."""
+
+    photo: Path
+    sound: Path
+    output: Path | None = None
+    model: str = "mini"
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    motion: float = 1.0
+    expression: float = 1.0
+    lips: float = 1.0
+    speed: float = 1.0
+    fps: float | None = None
+    size: int | None = None
+    framing: Framing = "portrait"
+    face: str = "largest"
+    start: float = 0.0
+    duration: float | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    overwrite: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The output's path: by default PHOTO-SOUND.mp4, after both names, in the current folder."""
+        return self.output or Path(f"{self.photo.stem}-{self.sound.stem}.mp4")
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time went, in seconds."""
+
+    preparing: float
+    generating: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.preparing + self.generating
+
+
+@dataclass(frozen=True)
+class Video:
+    """A finished video, and what is needed to make it again."""
+
+    path: Path
+    frames: int
+    seconds: float
+    fps: float
+    model: str
+    seed: int
+    timings: Timings
+    warnings: tuple[str, ...]
+
+
+class Progress(Protocol):
+    """What a caller may want to hear while a video is being made."""
+
+    def stage(self, name: str) -> None:
+        """A new part of the work begins."""
+
+    def step(self, done: int, total: int) -> None:
+        """One more denoising step of the present frames is finished; with large models it takes a while."""
+
+    def frame(self, done: int, total: int) -> None:
+        """One more frame is finished."""
+
+    def warn(self, sentence: str) -> None:
+        """Something is not as the user asked, or looks doubtful."""
+
+
+class Silence:
+    """The progress of a caller who wants to hear nothing."""
+
+    def stage(self, name: str) -> None: ...
+
+    def step(self, done: int, total: int) -> None: ...
+
+    def frame(self, done: int, total: int) -> None: ...
+
+    def warn(self, sentence: str) -> None: ...
+
+
+def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
+    """Make one video from file names; whatever can fail fast is tried before the model is loaded.
+
+    Raises an EmoError of the kind that fits; then nothing is written.
+    """
+    progress = progress or Silence()
+    began = time.perf_counter()
+    video.check_output(options.path, overwrite=options.overwrite)
+    folder = locate(options.model)
+    place = device.choose(options.device, options.dtype)
+    progress.stage("reading the photo and the sound")
+    sound = speech.read(options.sound, start=options.start, duration=options.duration)
+    size = options.size or Family.load(folder).size
+    portrait = portraits.read(options.photo, framing=options.framing, face=options.face, size=size)
+    progress.stage("loading the model")
+    with device.memory_guard(place.device):
+        pipeline = EmoPipeline.from_pretrained(folder).to(place.device, place.dtype)
+        return perform(pipeline, portrait, sound, options, progress, began=began)
+
+
+def perform(
+    pipeline: EmoPipeline,
+    portrait: Portrait,
+    sound: Sound,
+    options: AnimateOptions,
+    progress: Progress | None = None,
+    began: float | None = None,
+) -> Video:
+    """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
+
+    began: the time.perf_counter() at which the caller's own preparations started.
+    """
+    progress = progress or Silence()
+    began = time.perf_counter() if began is None else began
+    recipe = _recipe(pipeline, options)
+    warnings = (*_doubts(portrait, sound, options), *_unheard(pipeline, options, recipe))
+    for sentence in warnings:
+        progress.warn(sentence)
+    progress.stage("listening to the sound")
+    heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps)
+    ready = time.perf_counter()
+    progress.stage("making frames")
+    settings = Settings(
+        seed=recipe.seed,
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        speed=recipe.speed,
+        strength=Strength(expression=recipe.expression, lips=recipe.lips, motion=recipe.motion),
+    )
+    made = pipeline.frames(portrait, heard, settings, lambda _, step: progress.step(step + 1, recipe.steps))
+    frames = _watched(made, portrait, heard.frames, progress)
+    if options.framing == "full":
+        frames = (portrait.compose(frame) for frame in frames)
+    count = speech.frame_count(sound.seconds, recipe.fps)
+    shown = paced(frames, pipeline.family.fps, recipe.fps, count)
+    tags = provenance.tags(recipe)
+    written = video.write(options.path, shown, recipe.fps, sound, tags, overwrite=options.overwrite)
+    timings = Timings(ready - began, time.perf_counter() - ready)
+    return Video(
+        path=written.path,
+        frames=written.frames,
+        seconds=written.seconds,
+        fps=recipe.fps,
+        model=recipe.model,
+        seed=recipe.seed,
+        timings=timings,
+        warnings=warnings,
+    )
+
+
+def _recipe(pipeline: EmoPipeline, options: AnimateOptions) -> provenance.Recipe:
+    """The user's wishes, filled up with what the model recommends."""
+    family = pipeline.family
+    return provenance.Recipe(
+        model=family.name,
+        seed=secrets.randbelow(2**31) if options.seed is None else options.seed,
+        steps=options.steps or family.steps,
+        guidance=family.guidance if options.guidance is None else options.guidance,
+        motion=options.motion,
+        expression=options.expression,
+        lips=options.lips,
+        speed=options.speed,
+        fps=options.fps or family.fps,
+        framing=options.framing,
+    )
+
+
+def _doubts(portrait: Portrait, sound: Sound, options: AnimateOptions) -> Iterator[str]:
+    """A sentence for each thing in the photo or the sound that may not be what the user meant."""
+    if portrait.score < CERTAIN:
+        yield f"The face is an uncertain find ({portrait.score:.2f} of 1); an animal may look odd."
+    others = len(portraits.find_faces(portrait.photo)) - 1 if options.face == "largest" else 0
+    if others > 0:
+        yield f"The photo holds {others + 1} faces; the largest is taken. Choose another with --face."
+    if speech.loudness(sound.waveform) == -math.inf:
+        yield "The sound is silent, so the mouth stays closed."
+
+
+def _unheard(pipeline: EmoPipeline, options: AnimateOptions, recipe: provenance.Recipe) -> Iterator[str]:
+    """A sentence for each wish that this model cannot honour."""
+    family = pipeline.family
+    wished = {
+        "steps": options.steps is not None,
+        "guidance": options.guidance is not None,
+        "motion": options.motion != 1.0,
+        "expression": options.expression != 1.0,
+        "lips": options.lips != 1.0,
+        "speed": options.speed != 1.0,
+    }
+    for control, asked in wished.items():
+        if asked and control not in family.controls:
+            yield f"The model {family.name} has no control over --{control}; your wish has no effect."
+    if recipe.fps != family.fps:
+        change = "shown twice" if recipe.fps > family.fps else "left out"
+        yield (
+            f"The model {family.name} makes {family.fps:g} frames per second; "
+            f"at --fps {recipe.fps:g} some frames are {change}."
+        )
+
+
+def _watched(frames: Iterable[Frame], portrait: Portrait, total: int, progress: Progress) -> Iterator[Frame]:
+    """Pass frames on and tell the progress; stop at a black one: a spoilt video must not look finished."""
+    lightness = float(portrait.image[::16, ::16].mean())
+    for done, frame in enumerate(frames, start=1):
+        if lightness > 8 and float(frame[::16, ::16].mean()) < 1:
+            raise ModelError(
+                f"The model made a black frame (number {done}). "
+                "Try --dtype float32, another --seed, or --device cpu."
+            )
+        progress.frame(done, total)
+        yield frame
+
+
+def paced(frames: Iterable[Frame], made: float, asked: float, count: int) -> Iterator[Frame]:
+    """Show frames made at one rate at another: each moment shows the newest frame made by then.
+
+    made, asked: frames per second. count: how many frames to give; the last one stays if the source ends.
+    """
+    source = iter(frames)
+    frame: Frame | None = None
+    taken = 0
+    for index in range(count):
+        wanted = int(index * made / asked + 1e-6) + 1
+        while taken < wanted:
+            following = next(source, None)
+            if following is None:
+                break
+            frame, taken = following, taken + 1
+        if frame is None:
+            raise ModelError("The model made no frames at all. Its folder may be damaged; try --model mini.")
+        yield frame

@@ -1,0 +1,154 @@
+"""A portrait made ready for drawing: everything about it that no frame changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from emo_cli.chart.eyes import margin_places, margin_triangles
+from emo_cli.chart.geometry import (
+    LEFT_LOWER_LID,
+    LEFT_UPPER_LID,
+    LOWER_INNER_LIP,
+    OVAL,
+    POINTS,
+    RIGHT_LOWER_LID,
+    RIGHT_UPPER_LID,
+    UPPER_INNER_LIP,
+    Similarity,
+    align,
+    upright,
+)
+from emo_cli.chart.head import HeadField, head_field, pivot_of, smooth_step
+from emo_cli.chart.openings import Opening, opening
+
+if TYPE_CHECKING:
+    from emo_cli.portrait import Portrait
+
+OPENINGS = (
+    (UPPER_INNER_LIP, LOWER_INNER_LIP),
+    (RIGHT_UPPER_LID, RIGHT_LOWER_LID),
+    (LEFT_UPPER_LID, LEFT_LOWER_LID),
+)  # the mouth first
+_MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
+_BORDER = 0.04  # of the shorter side: motion fades out there
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One portrait at one size.
+
+    Attributes:
+        reference: (1, 49, 8, 8) what the ReferenceNet sees; canonical: (468, 3) centimetres.
+        image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
+        similarity: upright pixels to centimetres; points: (468, 3) upright pixels; pivot: (3,).
+        turned: degrees of yaw the photo already has.
+        triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
+            margin_count: how many of the triangles, at the end, belong to the margins.
+        field: how the surroundings follow; cell: pixels per map cell; fade: (1, 1, rows, columns) share of motion allowed.
+        openings: mouth, right eye, left eye in the photo, one frame each.
+        lips: (468,) share of each point that belongs to the mouth's region; outline: (468,) damping of expression.
+    """
+
+    reference: torch.Tensor
+    canonical: torch.Tensor
+    image: np.ndarray
+    photo: torch.Tensor
+    similarity: Similarity
+    points: torch.Tensor
+    pivot: torch.Tensor
+    turned: float
+    triangles: torch.Tensor
+    margins: torch.Tensor
+    margin_count: int
+    field: HeadField
+    cell: int
+    fade: torch.Tensor
+    openings: tuple[Opening, ...]
+    lips: torch.Tensor
+    outline: torch.Tensor
+
+    @property
+    def screen(self) -> torch.Tensor:
+        """The face points in the picture (468, 2): x right, y down."""
+        return self.points[:, :2] * self.points.new_tensor([1.0, -1.0])
+
+
+def open_canvas(
+    portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Tensor, triangles: torch.Tensor
+) -> tuple[Canvas, torch.Tensor]:
+    """Prepare a portrait at `size` pixels along its longer side.
+
+    Returns:
+        The canvas with an empty reference, and the canonical face (468, 3) the reference is made of.
+    """
+    image, factor = _resized(portrait.image, size)
+    height, width = image.shape[:2]
+    margin = margin_triangles(POINTS)
+    landmarks = torch.from_numpy(np.asarray(portrait.landmarks[:POINTS], dtype=np.float32)) * factor
+    similarity, canonical = align(landmarks, mean, bias)
+    points = upright(landmarks)
+    cell = max(1, round(max(height, width) / _MAP_SIZE))
+    rows, columns = -(-height // (2 * cell)), -(-width // (2 * cell))
+    screen = landmarks[None, :, :2]
+    canvas = Canvas(
+        reference=torch.zeros(0),
+        canonical=canonical,
+        image=image,
+        photo=torch.from_numpy(image).permute(2, 0, 1)[None].float().contiguous(),
+        similarity=similarity,
+        points=points,
+        pivot=pivot_of(points),
+        turned=float(torch.rad2deg(torch.asin(similarity.rotation[0, 2].clamp(-1, 1)))),
+        triangles=torch.cat([triangles, margin]),
+        margins=margin_places(screen),
+        margin_count=len(margin),
+        field=head_field(points, rows, columns, 2 * cell),
+        cell=cell,
+        fade=_fade(portrait.mask, (2 * rows, 2 * columns), cell, (height, width), landmarks),
+        openings=tuple(opening(screen, upper, lower) for upper, lower in OPENINGS),
+        lips=1 - smooth_step(mean[:, 1], -3.0, 1.5),
+        outline=_outline_damping(mean),
+    )
+    return canvas, canonical
+
+
+def _resized(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
+    factor = size / max(image.shape[:2])
+    if factor == 1:
+        return np.ascontiguousarray(image), 1.0
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    resample = Image.Resampling.LANCZOS if factor > 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(image).resize((width, height), resample, reducing_gap=None)), factor
+
+
+def _fade(
+    mask: np.ndarray, grid: tuple[int, int], cell: int, picture: tuple[int, int], landmarks: torch.Tensor
+) -> torch.Tensor:
+    """Share of motion per map cell (1, 1, rows, columns): the portrait's mask, and nothing at the picture's borders."""
+    height, width = picture
+    y = (torch.arange(grid[0]) + 0.5) * cell
+    x = (torch.arange(grid[1]) + 0.5) * cell
+    distance = torch.minimum(
+        torch.minimum(y, height - y)[:, None], torch.minimum(x, width - x)[None, :]
+    )
+    border = smooth_step(distance, 1.5 * cell, 1.5 * cell + _BORDER * min(height, width))
+    allowed = torch.from_numpy(np.asarray(mask, dtype=np.float32))[None, None]
+    allowed = functional.interpolate(allowed, size=grid, mode="bilinear", align_corners=False, antialias=True)
+    outline = landmarks[list(OVAL), :2]
+    centre, half = outline.mean(0), (outline.amax(0) - outline.amin(0)) / 2
+    radius = torch.hypot((x[None, :] - centre[0]) / half[0], (y[:, None] - centre[1]) / half[1])
+    return torch.maximum(allowed, 1 - smooth_step(radius, 1.0, 1.3)) * border
+
+
+def _outline_damping(mean: torch.Tensor) -> torch.Tensor:
+    """1 inside the face; on its outline 1 at the jaw and 0 above the eyes, where skin meets hair."""
+    damping = torch.ones(POINTS)
+    outline = list(OVAL)
+    damping[outline] = 1 - smooth_step(mean[outline, 1], -4.0, 1.0)
+    return damping

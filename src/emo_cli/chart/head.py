@@ -1,0 +1,130 @@
+"""Turn the head of a portrait: limits, rotation, and how hair and neck follow while the rest stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from emo_cli.chart.geometry import OVAL
+
+LIMITS = (12.0, 8.0, 8.0)  # degrees of yaw, pitch, roll that a flat photo can bear
+_PIVOT_DOWN, _PIVOT_BACK = 0.55, 0.55  # in face heights and widths from the outline's centre
+_STEPS = 5  # of the inversion; the field contracts by less than 0.4 a step
+
+
+def smooth_step(x: torch.Tensor, start: float | torch.Tensor, stop: float | torch.Tensor) -> torch.Tensor:
+    """0 before `start`, 1 after `stop`, smooth between."""
+    t = ((x - start) / (stop - start)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def soft_limited(pose: torch.Tensor, turned: float) -> torch.Tensor:
+    """Pose (frames, 3) in degrees bent smoothly under the limits, narrower when the photo is already turned (degrees)."""
+    shrink = 1 - 0.5 * float(smooth_step(torch.tensor(abs(turned)), 8.0, 25.0))
+    limit = pose.new_tensor(LIMITS) * pose.new_tensor([shrink, 1.0, 1.0])
+    return limit * torch.tanh(pose / limit)
+
+
+def rotations(pose: torch.Tensor) -> torch.Tensor:
+    """Yaw, pitch, roll (frames, 3) in degrees as matrices (frames, 3, 3): roll after yaw after pitch, y up, z forward."""
+    cos, sin = torch.cos(torch.deg2rad(pose)), torch.sin(torch.deg2rad(pose))
+    (cy, cp, cr), (sy, sp, sr) = cos.unbind(-1), sin.unbind(-1)
+    zero, one = torch.zeros_like(cy), torch.ones_like(cy)
+    yaw = torch.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], -1).view(-1, 3, 3)
+    pitch = torch.stack([one, zero, zero, zero, cp, -sp, zero, sp, cp], -1).view(-1, 3, 3)
+    roll = torch.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1).view(-1, 3, 3)
+    return roll @ yaw @ pitch
+
+
+def turn(points: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+    """Points (frames or 1, n, 3), upright, turned about a pivot (3,) -> (frames, n, 3)."""
+    return (points - pivot) @ rotation.mT + pivot
+
+
+def pivot_of(points: torch.Tensor) -> torch.Tensor:
+    """Where a head turns, from its upright face points (468, 3): low in the neck, behind the face."""
+    outline = points[list(OVAL)]
+    span = outline.amax(0) - outline.amin(0)
+    return outline.mean(0) - torch.stack([span[0] * 0, _PIVOT_DOWN * span[1], _PIVOT_BACK * span[0]])
+
+
+@dataclass(frozen=True)
+class HeadField:
+    """How every coarse cell around the face follows the head and the face's outline.
+
+    Attributes:
+        place: (1, cells, 3) upright pixels, with a depth that falls off behind the outline.
+        rigid: (cells,) share of the head's motion; express: (cells,) share of the outline's own motion.
+        left, right: (cells,) neighbours on the outline; part: (cells,) from left to right.
+        height, width: the grid; cell: its pitch in pixels.
+    """
+
+    place: torch.Tensor
+    rigid: torch.Tensor
+    express: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+    part: torch.Tensor
+    height: int
+    width: int
+    cell: int
+
+    def inverse(self, outline: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+        """Offsets to where each cell's content was in the photo.
+
+        Args:
+            outline: (frames, 36, 2) screen motion of the outline by expression, pixels.
+            rotation: (frames, 3, 3).
+
+        Returns:
+            (frames, 2, height, width) pixels, by fixed-point inversion of the smooth forward motion.
+        """
+        moved = (turn(self.place, rotation, pivot) - self.place)[..., :2] * self.place.new_tensor([1.0, -1.0])
+        own = torch.lerp(outline[:, self.left], outline[:, self.right], self.part[:, None])
+        forward = moved * self.rigid[:, None] + own * self.express[:, None]
+        forward = forward.mT.reshape(-1, 2, self.height, self.width)
+        size = forward.new_tensor([self.width, self.height]) * self.cell
+        screen = self.place[0, :, :2] * self.place.new_tensor([1.0, -1.0])
+        centre = (screen * 2 / size - 1).view(1, self.height, self.width, 2)
+        offset = -forward
+        for _ in range(_STEPS):
+            grid = centre + offset.permute(0, 2, 3, 1) * 2 / size
+            offset = -functional.grid_sample(forward, grid, "bilinear", "border", align_corners=False)
+        return offset
+
+
+def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> HeadField:
+    """The field of one portrait.
+
+    Args:
+        points: (468, 3) upright pixels.
+        height, width: of the grid, in cells of `cell` pixels that cover the picture.
+    """
+    outline = points[list(OVAL)]
+    centre = outline.mean(0)
+    x = (torch.arange(width) + 0.5) * cell - centre[0]
+    y = -(torch.arange(height) + 0.5) * cell - centre[1]
+    y, x = (grid.flatten() for grid in torch.meshgrid(y, x, indexing="ij"))
+    spoke = outline[:, :2] - centre[:2]
+    angles, by_angle = torch.atan2(spoke[:, 1], spoke[:, 0]).sort()
+    angle = torch.atan2(y, x)
+    after = torch.searchsorted(angles, angle)
+    right, left = after % len(angles), (after - 1) % len(angles)
+    step = (angles[right] - angles[left]) % (2 * torch.pi)
+    part = ((angle - angles[left]) % (2 * torch.pi)) / step
+    left, right = by_angle[left], by_angle[right]
+    # Exact polygon radius: where the ray meets the side between two outline points.
+    a, b = spoke[left], spoke[right]
+    crossing = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / (
+        torch.cos(angle) * (b - a)[:, 1] - torch.sin(angle) * (b - a)[:, 0]
+    )
+    radius = torch.hypot(x, y) / crossing.abs()
+    upward = (y / spoke[:, 1].abs().amax()).clamp(-1, 1) * 0.5 + 0.5
+    rigid = 1 - smooth_step(radius, 1.0 + 0.5 * upward, 1.9 + 1.2 * upward)
+    express = 1 - smooth_step(radius, 1.0, 1.6)
+    behind = (radius - 1).clamp(min=0) * 0.35 * (outline[:, 2].amax() - outline[:, 2].amin())
+    depth = torch.lerp(outline[left, 2], outline[right, 2], part) - behind
+    place = torch.stack([x + centre[0], y + centre[1], depth], -1)[None]
+    return HeadField(place, rigid, express, left, right, part, height, width, cell)

@@ -1,0 +1,1 @@
+"""The `emo` command: parse, call the library, print."""

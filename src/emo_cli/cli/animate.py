@@ -1,0 +1,70 @@
+"""`emo animate`: make one video from a photo and a sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emo_cli.cli import options as take
+from emo_cli.cli.report import Report
+
+if TYPE_CHECKING:
+    from emo_cli.animate import Video
+
+EXAMPLES = """Examples:
+
+[bold]emo animate photo.jpg song.wav[/bold]  makes photo-song.mp4
+
+[bold]emo animate photo.jpg song.wav -o out.mp4 --start 30 --duration 10[/bold]  ten seconds, from 0:30
+
+[bold]emo animate photo.jpg song.wav --framing full --motion 0.5 --seed 7[/bold]  the whole photo, a calm head
+
+[bold]emo animate group.jpg speech.mp3 --face left --quiet --json[/bold]  one JSON object, for a script"""
+
+
+def animate(
+    photo: take.PhotoArgument,
+    sound: take.SoundArgument,
+    output: take.OutputOption = None,
+    overwrite: take.OverwriteOption = False,
+    quiet: take.QuietOption = False,
+    json: take.JsonOption = False,
+    motion: take.MotionOption = 1.0,
+    expression: take.ExpressionOption = 1.0,
+    lips: take.LipsOption = 1.0,
+    speed: take.SpeedOption = 1.0,
+    framing: take.FramingOption = "portrait",
+    size: take.SizeOption = None,
+    fps: take.FpsOption = None,
+    face: take.FaceOption = "largest",
+    start: take.StartOption = 0.0,
+    duration: take.DurationOption = None,
+    model: take.ModelOption = "mini",
+    seed: take.SeedOption = None,
+    steps: take.StepsOption = None,
+    guidance: take.GuidanceOption = None,
+    device: take.DeviceOption = "auto",
+    dtype: take.PrecisionOption = "auto",
+) -> None:
+    """Make the person in PHOTO say or sing SOUND; without -o the video is PHOTO-SOUND.mp4 in this folder."""
+    with Report(quiet=quiet, as_json=json) as report:
+        report.stage("starting")
+        from emo_cli.animate import AnimateOptions
+        from emo_cli.animate import animate as make
+        from emo_cli.device import use_all_cores
+
+        use_all_cores()
+        wishes = AnimateOptions(
+            photo=photo, sound=sound, output=output, overwrite=overwrite,
+            motion=motion, expression=expression, lips=lips, speed=speed,
+            framing=framing, size=size, fps=fps, face=face, start=start, duration=duration,
+            model=model, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
+        )  # fmt: skip
+        video = make(wishes, report)
+        report.result(video, _sentence(video))
+
+
+def _sentence(video: Video) -> str:
+    return (
+        f"{video.path}: {video.seconds:.2f} s of video ({video.frames} frames) "
+        f"made in {video.timings.total:.1f} s, model {video.model}, seed {video.seed}"
+    )

@@ -1,0 +1,81 @@
+"""The command line's words: every option that making a video takes, with its help, written once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+Framing = Literal["face", "portrait", "full"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+# The panels of --help, and what their options share.
+file = partial(Option, rich_help_panel="File and messages")
+look = partial(Option, rich_help_panel="How it looks and moves")
+factor = partial(look, min=0, max=3, metavar="FACTOR")
+part = partial(Option, rich_help_panel="Which face, which part of the sound")
+make = partial(Option, rich_help_panel="Model and machine")
+
+PhotoArgument = Annotated[
+    Path, Argument(metavar="PHOTO", help="A picture with a face, in any format that Pillow reads.")
+]
+SoundArgument = Annotated[
+    Path, Argument(metavar="SOUND", help="Speech or song: WAV, FLAC, MP3, Ogg, M4A, or a video with sound.")
+]
+OptionalSoundArgument = Annotated[
+    Path | None, Argument(metavar="[SOUND]", help="A sound to look at as well.", show_default=False)
+]
+
+OUTPUT_HELP = (
+    "Where the video goes: .mp4, .mov, .mkv or .webm. Without it: PHOTO-SOUND.mp4, named after both, "
+    "in the current folder."
+)
+OutputOption = Annotated[
+    Path | None, file("--output", "-o", metavar="FILE", help=OUTPUT_HELP, show_default=False)
+]
+OverwriteOption = Annotated[bool, file("--overwrite", help="Replace the output if it exists.")]
+QuietOption = Annotated[bool, file("--quiet", "-q", help="Say nothing but errors.")]
+JsonOption = Annotated[bool, file("--json", help="Print the result as one JSON object; all else on stderr.")]
+
+MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it still.")]
+ExpressionOption = Annotated[float, factor(help="How strongly the face moves besides the lips.")]
+LipsOption = Annotated[float, factor(help="How far the lips move.")]
+SpeedOption = Annotated[float, factor(help="How fast the head moves.")]
+FramingOption = Annotated[
+    Framing, look(help="Show the face, head and shoulders, or the full photo with the moving face in it.")
+]
+SIZE_HELP = "Side of the square that is animated. Without it: what the model was made for."
+SizeOption = Annotated[
+    int | None, look(min=128, max=2048, metavar="PIXELS", help=SIZE_HELP, show_default=False)
+]
+FPS_HELP = (
+    "Frames per second of the video. Without it: the model's own rate. At another, frames are shown twice "
+    "or left out; the lips stay in time."
+)
+FpsOption = Annotated[float | None, look(min=1, max=120, metavar="RATE", help=FPS_HELP, show_default=False)]
+
+FACE_HELP = "largest, left, right, a number as `emo inspect` counts, a point X,Y, or a box X,Y,W,H in pixels."
+FaceOption = Annotated[str, part(metavar="WHICH", help=FACE_HELP)]
+StartOption = Annotated[float, part(min=0, metavar="SECONDS", help="Where in the sound to begin.")]
+DURATION_HELP = "How much of the sound to take. Without it: all the rest."
+DurationOption = Annotated[
+    float | None, part(min=0, metavar="SECONDS", help=DURATION_HELP, show_default=False)
+]
+
+ModelOption = Annotated[
+    str, make(metavar="NAME", help="A known model, or the folder of one that you trained yourself.")
+]
+SEED_HELP = "The same seed gives the same video. Without it: drawn afresh, and told at the end."
+SeedOption = Annotated[int | None, make(min=0, metavar="NUMBER", help=SEED_HELP, show_default=False)]
+STEPS_HELP = "Denoising steps: more is slower. Without it: as the model recommends."
+StepsOption = Annotated[
+    int | None, make(min=1, max=1000, metavar="NUMBER", help=STEPS_HELP, show_default=False)
+]
+GUIDANCE_HELP = "How closely the sound is followed; 1 is plain. Without it: as the model recommends."
+GuidanceOption = Annotated[
+    float | None, make(min=0, max=20, metavar="FACTOR", help=GUIDANCE_HELP, show_default=False)
+]
+DeviceOption = Annotated[str, make(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+PrecisionOption = Annotated[Precision, make("--dtype", help="Type of the numbers; auto is float32.")]

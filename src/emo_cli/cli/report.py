@@ -1,0 +1,123 @@
+"""The one printer: progress and warnings on stderr, the result on stdout, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, is_dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PAUSE = 5.0  # seconds between two lines about frames where there is no terminal
+
+
+class Report:
+    """Tells how the work goes: a live line on a terminal, plain lines in a pipe, nothing when quiet."""
+
+    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+        self.quiet = quiet
+        self.as_json = as_json
+        self._live = _live_line() if sys.stderr.isatty() and not quiet else None
+        self._task = self._live.add_task("starting", total=None) if self._live else None
+        self._began = self._spoke = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def stage(self, name: str) -> None:
+        """A new part of the work begins."""
+        self._began = self._spoke = time.perf_counter()
+        if self._live and self._task is not None:
+            self._live.reset(self._task, description=name, total=None)
+        else:
+            self.line(name)
+
+    def step(self, done: int, total: int) -> None:
+        """One more denoising step of the present frames is finished."""
+        if self._live and self._task is not None:
+            self._live.update(self._task, description=f"making frames, step {done}/{total}")
+        elif self._due():
+            self.line(f"step {done} of {total}")
+
+    def frame(self, done: int, total: int) -> None:
+        """One more frame is finished."""
+        if self._live and self._task is not None:
+            self._live.update(self._task, completed=done, total=total)
+        elif self._due():
+            speed = done / (self._spoke - self._began)
+            self.line(f"frame {done} of {total}, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left")
+
+    def _due(self) -> bool:
+        """Where there is no terminal: is it time for another line?"""
+        now = time.perf_counter()
+        if now - self._spoke < PAUSE:
+            return False
+        self._spoke = now
+        return True
+
+    def warn(self, sentence: str) -> None:
+        """Something is not as the user asked, or looks doubtful."""
+        self.line(f"warning: {sentence}")
+
+    def line(self, text: str) -> None:
+        """One line for a person, beside the result."""
+        if self.quiet:
+            return
+        if self._live:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def result(self, record: Any, text: str) -> None:
+        """The end of a command: a record (a dataclass) for programs, or its text for people."""
+        if self.as_json:
+            plain = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
+            print(json.dumps(plain, ensure_ascii=False, default=str))
+        elif not self.quiet:
+            if self._live:
+                self._live.stop()
+            print(text)
+
+
+def _live_line() -> Progress:
+    """A line that renews itself: stage, bar, frames, speed, time left. It vanishes when the work is done."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.completed:.0f}/{task.total:.0f} frames" if task.total else "")
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} frames/s" if task.speed else "")
+
+    class Left(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            return Text("") if task.total is None else super().render(task)
+
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), Count(), Speed(), Left(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""`emo train`: make a model's weights from nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from emo_cli.cli.report import Report
+from emo_cli.errors import OutputError
+
+optional = partial(Option, show_default=False)
+
+RIG_HELP = "Tables of the face rig; docs/training.md says how to get them."
+RigOption = Annotated[Path, Option(metavar="FILE", help=RIG_HELP)]
+OUT_HELP = "Where speech, checkpoints and the finished model go."
+OutOption = Annotated[Path, Option(metavar="FOLDER", help=OUT_HELP)]
+PresetOption = Annotated[str, Option(metavar="NAME", help="Which kind of model.")]
+DATA_HELP = "Speech made by an earlier run. Without it: made first, into --out."
+DataOption = Annotated[Path | None, optional(metavar="FOLDER", help=DATA_HELP)]
+STAGE_HELP = "Run only this stage. Without it: all, one after another."
+StageOption = Annotated[str | None, optional(metavar="NAME", help=STAGE_HELP)]
+StepsOption = Annotated[int | None, optional(min=1, help="Steps of each stage, if not the usual.")]
+MinutesOption = Annotated[float | None, optional(min=0, help="Pause each stage after so long.")]
+SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same data and weights.")]
+WorkersOption = Annotated[int, Option(min=1, help="Processes that make speech.")]
+ResumeOption = Annotated[bool, Option("--resume", help="Go on with what --out holds.")]
+
+
+def train(
+    rig: RigOption,
+    out: OutOption,
+    preset: PresetOption = "mini",
+    data: DataOption = None,
+    stage: StageOption = None,
+    steps: StepsOption = None,
+    minutes: MinutesOption = None,
+    seed: SeedOption = 0,
+    workers: WorkersOption = 1,
+    resume: ResumeOption = False,
+) -> None:
+    """Train a model on synthetic voices and a face rig; docs/training.md tells how, step by step."""
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise OutputError(f"{out} is not empty. Add --resume to go on with it, or choose another folder.")
+    with Report() as report:
+        report.stage("starting")
+        from emo_cli.training.stages import TrainOptions
+        from emo_cli.training.stages import train as run
+
+        options = TrainOptions(rig, out, preset, data, stage, steps, minutes, seed, workers)
+        folder = run(options, report.line)
+        report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")

@@ -1,0 +1,150 @@
+"""Which device does the computing, in which precision, and how much memory it has.
+
+The only file that names a kind of device; everything else asks here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from emo_cli.errors import DeviceError, UsageError
+
+KINDS = ("cuda", "mps", "cpu")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model lies: the device, and the type of its numbers."""
+
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+
+    @property
+    def precision(self) -> str:
+        """The number type's plain name, such as float32."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A device's memory in bytes; None where the system does not say."""
+
+    total: int | None
+    free: int | None
+
+
+def available() -> list[torch.device]:
+    """Every device that can be used here, fastest kind first, the processor last."""
+    found = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(torch.device("mps"))
+    return [*found, torch.device("cpu")]
+
+
+def choose(device: str = "auto", dtype: str = "auto") -> Placement:
+    """Turn the user's words into a device and a precision.
+
+    device: auto, cpu, cuda, cuda:1 or mps; auto takes the fastest that is here.
+    dtype: auto, float32, bfloat16 or float16; auto is float32, which no model turns to black.
+    Raises UsageError for a word that means nothing, DeviceError for what this machine does not have.
+    """
+    place = available()[0] if device == "auto" else _find(device)
+    return Placement(place, _precision(dtype, place), describe(place))
+
+
+def _find(wanted: str) -> torch.device:
+    kind, _, index = wanted.partition(":")
+    if kind not in KINDS or (index and not index.isdecimal()):
+        raise UsageError(f"There is no device called {wanted!r}. Use auto, cpu, cuda, cuda:1 or mps.")
+    same_kind = [place for place in available() if place.type == kind]
+    if not same_kind:
+        here = ", ".join(str(place) for place in available())
+        raise DeviceError(
+            f"This machine has no {kind} device that torch can use (it has: {here}). "
+            "Leave --device out, or run `emo doctor` to see what torch finds."
+        )
+    if int(index or 0) >= len(same_kind):
+        known = ", ".join(str(place) for place in same_kind)
+        raise DeviceError(f"There is no {wanted} here. Choose one of: {known}.")
+    return same_kind[int(index or 0)]
+
+
+def _precision(wanted: str, place: torch.device) -> torch.dtype:
+    if wanted == "auto":
+        return torch.float32
+    if wanted not in PRECISIONS:
+        raise UsageError(f"There is no precision called {wanted!r}. Use auto, {', '.join(PRECISIONS)}.")
+    if wanted == "float16" and place.type == "cpu":
+        raise DeviceError("A processor is slow and inexact in float16. Use --dtype float32 or bfloat16.")
+    if wanted == "bfloat16" and place.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise DeviceError(f"{describe(place)} does not know bfloat16. Use --dtype float32 or float16.")
+    return PRECISIONS[wanted]
+
+
+def describe(place: torch.device) -> str:
+    """The device as a person would call it."""
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    if place.type == "mps":
+        return "Apple GPU"
+    return f"CPU, {cores()} cores"
+
+
+def memory(place: torch.device) -> Memory:
+    """How much memory the device has, and how much of it is free now."""
+    if place.type == "cuda":
+        free, total = torch.cuda.mem_get_info(place)
+        return Memory(total, free)
+    if place.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        return Memory(total, total - torch.mps.driver_allocated_memory())
+    return Memory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+
+
+def _pages(name: str) -> int | None:
+    """Bytes behind one of the system's page counts; Windows has none of them."""
+    try:
+        return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_all_cores() -> int:
+    """Let torch compute on every core this process may use, and return how many that is.
+
+    A number in OMP_NUM_THREADS is the user's own wish and stays. For programs, not for libraries: it holds
+    for the whole process. Small networks gain nothing beyond eight threads and lose by waiting for them.
+    """
+    if not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(min(cores(), 8))
+    # Numbers too small to matter cost a hundred times the time on many processors.
+    torch.set_flush_denormal(True)
+    return torch.get_num_threads()
+
+
+@contextmanager
+def memory_guard(place: torch.device) -> Iterator[None]:
+    """Turn a device's running out of memory, inside the block, into a DeviceError with the next step."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        total = memory(place).total
+        size = f" ({total / 2**30:.0f} GiB)" if total else ""
+        raise DeviceError(
+            f"{describe(place)}{size} ran out of memory. "
+            "Close other programs, take a smaller --size, or use --device cpu."
+        ) from error

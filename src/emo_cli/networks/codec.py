@@ -1,0 +1,106 @@
+"""Between pictures and latents: what every codec does, and the one for Stable Diffusion's autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from emo_cli.portrait import Portrait
+
+SCALE = 0.18215
+"""Stable Diffusion's latents are the autoencoder's times this."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the Backbone made for some frames.
+
+    latents (frames, channels, h, w); pose (frames, 3) degrees of yaw, pitch, roll beside the photo, and lids (frames,)
+    from 0 open to 1 closed, for codecs that draw them.
+    """
+
+    latents: Tensor
+    pose: Tensor | None = None
+    lids: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much of the motion is shown; 1 is as the model made it, 0 as in the photo."""
+
+    expression: float = 1.0
+    lips: float = 1.0
+    motion: float = 1.0
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A portrait ready to be animated: ReferenceNet's picture (1, channels, h, w), and what its codec draws on."""
+
+    reference: Tensor
+    sheet: Any
+
+
+class Codec(Protocol):
+    """Pictures to latents and back."""
+
+    def open(self, portrait: Portrait) -> Canvas:
+        """Prepare a portrait."""
+        ...
+
+    def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
+        """Frames, uint8 (H, W, 3), one after another."""
+        ...
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the codec's tables or weights."""
+        ...
+
+
+class PictureCodec:
+    """Stable Diffusion's autoencoder, a few frames at a time so that memory stays flat."""
+
+    def __init__(self, autoencoder: Any, chunk: int = 4) -> None:
+        self.autoencoder, self.chunk = autoencoder, chunk
+
+    def open(self, portrait: Portrait) -> Canvas:
+        pixels = torch.from_numpy(portrait.image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return Canvas(self.encode(pixels), None)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (frames, 3, H, W) in -1..1 -> latents (frames, 4, H / 8, W / 8): the mean, without noise."""
+        model = self.autoencoder
+        with torch.no_grad():
+            parts = [
+                model.encode(part.to(model.device, model.dtype)).latent_dist.mean for part in pixels.split(self.chunk)
+            ]
+        return torch.cat(parts) * SCALE
+
+    def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
+        for part in motion.latents.split(self.chunk):
+            with torch.no_grad():
+                pixels = self.autoencoder.decode(part.to(self.autoencoder.dtype) / SCALE).sample
+            levels = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8)
+            yield from levels.permute(0, 2, 3, 1).cpu().numpy()
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> PictureCodec:
+        """Move the autoencoder."""
+        self.autoencoder.to(device, dtype)
+        return self
+
+    def save_pretrained(self, folder: Path) -> None:
+        self.autoencoder.save_pretrained(folder)
+
+    @staticmethod
+    def from_pretrained(folder: Path) -> PictureCodec:
+        """Open an autoencoder folder in diffusers' layout."""
+        from diffusers import AutoencoderKL
+
+        return PictureCodec(AutoencoderKL.from_pretrained(folder).eval())

@@ -1,0 +1,97 @@
+"""Head pose and blinks of a clip, denoised beside the picture as one token per frame at the Backbone's bottleneck.
+
+A smooth head turn carried by many latent cells is decided in the first instants of denoising and dies in few-step
+sampling, so pose travels as whitened numbers (emo_cli.whitening) with tokens of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from emo_cli.networks.attention import Attention, FeedForward
+from emo_cli.networks.temporal import positions
+
+POSE_INPUTS = 8  # noisy pose (3), known pose (3), known lids (1), is-known flag (1)
+BLINK_INPUTS = 2  # whether a blink begins in this clip, and when
+
+
+@dataclass(frozen=True)
+class HeadInput:
+    """The head's part of the noisy clip.
+
+    frames: (batch, frames, 8) noisy pose spread over the frames, known pose, known lids, flag of known frames;
+    blinks: (batch, 2) noisy blink numbers.
+    """
+
+    frames: Tensor
+    blinks: Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> HeadInput:
+        """The same input elsewhere."""
+        return HeadInput(self.frames.to(device, dtype), self.blinks.to(device, dtype))
+
+
+@dataclass(frozen=True)
+class HeadPrediction:
+    """v of the pose, spread over the frames (batch, frames, 3), and v of the blink numbers (batch, 2)."""
+
+    pose: Tensor
+    blinks: Tensor
+
+
+class HeadBlock(nn.Module):
+    """Self-attention along time and a feed-forward network."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.attention = nn.LayerNorm(width), Attention(width, 4)
+        self.norm2, self.ff = nn.LayerNorm(width), FeedForward(width, 2)
+
+    def forward(self, x: Tensor, place: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x) + place)
+        out: Tensor = x + self.ff(self.norm2(x))
+        return out
+
+
+class HeadStream(nn.Module):
+    """The tokens' own small transformer; it hears the sound and sees the mean of the bottleneck."""
+
+    place: Tensor
+
+    def __init__(self, width: int, audio_width: int, embedding_width: int, middle_width: int) -> None:
+        super().__init__()
+        self.pose_in = nn.Linear(POSE_INPUTS, width)
+        self.blinks_in = nn.Linear(BLINK_INPUTS, width)
+        self.audio_in = nn.Linear(audio_width, width)
+        self.embedding_in = nn.Linear(embedding_width, width)
+        self.middle_in = nn.Linear(middle_width, width)
+        self.blocks = nn.ModuleList([HeadBlock(width) for _ in range(2)])
+        self.norm = nn.LayerNorm(width)
+        self.pose_out = nn.Linear(width, 3)
+        self.blinks_out = nn.Linear(width, BLINK_INPUTS)
+        self.embedding_out = nn.Linear(width, embedding_width)
+        self.register_buffer("place", positions(64, width), persistent=False)
+        for layer in (self.middle_in, self.pose_out, self.blinks_out, self.embedding_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, head: HeadInput, audio: Tensor | None, embedding: Tensor, middle: Tensor | None
+    ) -> tuple[HeadPrediction, Tensor]:
+        """audio (batch, frames, tokens * width), embedding (batch, frames, e), middle (batch, frames, channels).
+
+        Returns the prediction and (batch, frames, e), to be added to the time embedding of the upper half.
+        """
+        x = self.pose_in(head.frames) + self.blinks_in(head.blinks)[:, None] + self.embedding_in(embedding)
+        x = x + (self.audio_in.bias if audio is None else self.audio_in(audio))
+        if middle is not None:
+            x = x + self.middle_in(middle)
+        place = self.place[: x.shape[1]].to(x.dtype)
+        for block in self.blocks:
+            x = block(x, place)
+        x = self.norm(x)
+        prediction = HeadPrediction(self.pose_out(x), self.blinks_out(torch.mean(x, dim=1)))
+        return prediction, self.embedding_out(x)

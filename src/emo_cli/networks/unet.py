@@ -1,0 +1,368 @@
+"""The one UNet of which EMO's ReferenceNet and Backbone are two configurations, for every family of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from emo_cli.networks.attention import BlockContext, KeysValues, SpatialBlock, SpatialTransformer
+from emo_cli.networks.audio import AudioBlock, AudioTransformer, HierarchicalAudioBlock, RegionMasks
+from emo_cli.networks.head import HeadInput, HeadPrediction, HeadStream
+from emo_cli.networks.temporal import TemporalModule
+from emo_cli.stored import StoredNetwork, recorded
+
+
+@dataclass(frozen=True)
+class Reference:
+    """ReferenceNet's hidden state per attention block, in running order; each (images, tokens, width)."""
+
+    hidden: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All that the Backbone takes besides latents and t; a field is None when it plays no part.
+
+    reference: keys and values per attention block (Backbone.remember); audio: keys and values per audio layer
+    (Backbone.listen), None for zero tokens; heard: the audio tokens themselves (batch, frames, tokens, width), for the
+    head; motion: ReferenceNet's features of earlier frames per temporal module, each (batch, earlier, channels, h, w);
+    face: (batch or rows, channels, h, w); identity: tokens (batch, tokens, width); speed: (batch, 3) head speeds or
+    (batch, frames, width) features; masks: Hallo's regions; head: pose and blinks of a clip.
+    """
+
+    reference: tuple[KeysValues, ...] | None = None
+    audio: tuple[tuple[KeysValues, ...], ...] | None = None
+    heard: Tensor | None = None
+    motion: tuple[Tensor, ...] | None = None
+    face: Tensor | None = None
+    identity: tuple[KeysValues, ...] | None = None
+    speed: Tensor | None = None
+    masks: RegionMasks | None = None
+    head: HeadInput | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The network's answer for the latents (batch, frames, channels, h, w), and for the head where there is one."""
+
+    sample: Tensor
+    head: HeadPrediction | None = None
+
+
+@dataclass
+class Walk:
+    """One pass through the network: what every layer reads, and the features it leaves behind."""
+
+    frames: int
+    embedding: Tensor  # (rows, width), after SiLU
+    speed: Tensor | None
+    masks: RegionMasks | None
+    reference: Iterator[KeysValues] | None
+    cross: Iterator[KeysValues] | None
+    audio: Iterator[tuple[KeysValues, ...]] | None
+    motion: Iterator[Tensor] | None
+    hidden: list[Tensor] = field(default_factory=list)
+
+
+def timestep_features(t: Tensor, width: int) -> Tensor:
+    """Cosines and sines of t (any shape) -> (..., width), as in Stable Diffusion."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000.0) / half))
+    angles = t[..., None].float() * rates
+    return torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
+
+
+class TimeEmbedding(nn.Module):
+    """Two linear layers on the timestep's features."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(width, embedding), nn.Linear(embedding, embedding)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.linear_2(functional.silu(self.linear_1(features)))
+        return out
+
+
+class ResnetBlock(nn.Module):
+    """Two convolutions with a residual; the time embedding is added, or scales and shifts the second norm."""
+
+    def __init__(self, narrow: int, wide: int, embedding: int, groups: int, scale_shift: bool) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.norm1, self.conv1 = nn.GroupNorm(groups, narrow), nn.Conv2d(narrow, wide, 3, padding=1)
+        self.time_emb_proj = nn.Linear(embedding, 2 * wide if scale_shift else wide)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, wide), nn.Conv2d(wide, wide, 3, padding=1)
+        self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self.conv1(functional.silu(self.norm1(x)))
+        time = self.time_emb_proj(embedding)[..., None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            hidden = self.norm2(hidden) * (1 + scale) + shift
+        else:
+            hidden = self.norm2(hidden + time)
+        out: Tensor = self.conv_shortcut(x) + self.conv2(functional.silu(hidden))
+        return out
+
+
+class Resample(nn.Module):
+    """Half (stride 2) or double (nearest) the picture, then a 3x3 convolution."""
+
+    def __init__(self, channels: int, out_channels: int, down: bool) -> None:
+        super().__init__()
+        self.down = down
+        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2 if down else 1, padding=1)
+
+    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        out: Tensor = self.conv(x if self.down else functional.interpolate(x, size=size, mode="nearest"))
+        return out
+
+
+class Level(nn.Module):
+    """The layers at one resolution: resnet, spatial attention, audio attention, temporal attention, repeated."""
+
+    def __init__(self, layers: Sequence[dict[str, nn.Module]], tail: nn.Module | None = None) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList([layer["resnet"] for layer in layers])
+        if tail is not None:
+            self.resnets.append(tail)
+        for name, kind in (("attentions", "attention"), ("audio_modules", "audio"), ("motion_modules", "temporal")):
+            if kind in layers[0]:
+                self.add_module(name, nn.ModuleList([layer[kind] for layer in layers]))
+        self.kinds = frozenset(layers[0])
+
+    def layer(self, index: int, x: Tensor, walk: Walk) -> Tensor:
+        """x (rows, channels, h, w) through layer `index`."""
+        x = self.resnets[index](x, walk.embedding)
+        if "attention" in self.kinds:
+            reference = next(walk.reference) if walk.reference else None
+            cross = next(walk.cross) if walk.cross else None
+            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross))
+            walk.hidden.append(normed)
+        if "audio" in self.kinds:
+            module = self.get_submodule(f"audio_modules.{index}")
+            assert isinstance(module, AudioTransformer)
+            x = module.hear(x, next(walk.audio) if walk.audio else None, walk.masks)
+        if "temporal" in self.kinds:
+            motion = next(walk.motion) if walk.motion else None
+            x = self.get_submodule(f"motion_modules.{index}")(x, walk.frames, motion, walk.speed)
+        return x
+
+
+class UNet(StoredNetwork):
+    """Stable Diffusion's UNet with EMO's additions, each a field of the configuration.
+
+    out_channels None makes a ReferenceNet; cross: see SpatialBlock; audio_layers: "none", "plain" (EMO) or
+    "hierarchical" (Hallo) layers of their own; attention, temporal: per level, finest first; skip_inputs: whether the
+    first convolution and the downsamplers feed the upper half too (Stable Diffusion does); speed: "none", "embedding"
+    (three speeds into the time embedding, mini) or "attention" (EMO's speed layers); head_width: pose tokens or None.
+    """
+
+    @recorded
+    def __init__(
+        self,
+        in_channels: int = 4,
+        out_channels: int | None = 4,
+        widths: Sequence[int] = (320, 640, 1280, 1280),
+        layers: int = 2,
+        heads: int = 8,
+        groups: int = 32,
+        attention: Sequence[bool] = (True, True, True, False),
+        cross: str = "none",
+        cross_width: int = 768,
+        audio_scale: float = 1.0,
+        audio_layers: str = "none",
+        audio_width: int = 768,
+        temporal: Sequence[bool] = (False, False, False, False),
+        temporal_layers: int = 2,
+        temporal_heads: int = 8,
+        temporal_groups: int = 32,
+        feed_forward: int = 4,
+        scale_shift: bool = False,
+        skip_inputs: bool = True,
+        speed: str = "none",
+        speed_width: int = 320,
+        position_size: int | None = None,
+        head_width: int | None = None,
+        head_audio: int = 1280,
+    ) -> None:
+        super().__init__()
+        embedding, self.skip_inputs, self.speed = 4 * widths[0], skip_inputs, speed
+        self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        self.time_embedding = TimeEmbedding(widths[0], embedding)
+        if position_size is not None:
+            self.position = nn.Parameter(torch.randn(1, widths[0], position_size, position_size) * 0.02)
+        if speed == "embedding":
+            self.speed_embedding = nn.Linear(3, embedding)
+            nn.init.zeros_(self.speed_embedding.weight)
+        last = len(widths) - 1
+
+        def layer(narrow: int, wide: int, level: int, inner: int, middle: bool = False) -> dict[str, nn.Module]:
+            parts: dict[str, nn.Module] = {"resnet": ResnetBlock(narrow, wide, embedding, groups, scale_shift)}
+            if attention[level] or middle:
+                block = SpatialBlock(wide, heads, cross, cross_width, audio_scale, feed_forward)
+                parts["attention"] = SpatialTransformer(wide, groups, block)
+                if audio_layers != "none":
+                    make = HierarchicalAudioBlock if audio_layers == "hierarchical" else AudioBlock
+                    heard = make(inner, heads, audio_width, feed_forward)
+                    parts["audio"] = AudioTransformer(wide, groups, heard, inner, level)
+            if temporal[level] or (middle and any(temporal)):
+                parts["temporal"] = TemporalModule(
+                    wide,
+                    temporal_groups,
+                    temporal_heads,
+                    temporal_layers,
+                    feed_forward,
+                    speed_width if speed == "attention" else None,
+                )
+            return parts
+
+        skips = [widths[0]] if skip_inputs else []
+        self.down_blocks = nn.ModuleList()
+        for level, wide in enumerate(widths):
+            before = widths[max(level - 1, 0)]
+            rows = [layer(before if i == 0 else wide, wide, level, before if i == 0 else wide) for i in range(layers)]
+            block = Level(rows)
+            skips += [wide] * layers
+            if level < last:
+                block.downsamplers = nn.ModuleList([Resample(wide, wide, down=True)])
+                skips += [wide] if skip_inputs else []
+            self.down_blocks.append(block)
+        deepest = widths[-1]
+        tail = ResnetBlock(deepest, deepest, embedding, groups, scale_shift)
+        self.mid_block = Level([layer(deepest, deepest, last, deepest, middle=True)], tail)
+        self.up_blocks = nn.ModuleList()
+        below = deepest
+        for level in range(last, -1, -1):
+            wide, inner = widths[level], widths[max(level - 1, 0)]
+            rows = []
+            for i in range(layers + 1 if skip_inputs else layers):
+                rows.append(layer((below if i == 0 else wide) + skips.pop(), wide, level, inner))
+            block, below = Level(rows), wide
+            if level > 0:
+                block.upsamplers = nn.ModuleList([Resample(wide, wide, down=False)])
+            self.up_blocks.append(block)
+        if head_width is not None:
+            self.head = HeadStream(head_width, head_audio, embedding, deepest)
+        if out_channels is not None:
+            self.conv_norm_out = nn.GroupNorm(groups, widths[0])
+            self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+
+    def spatial_blocks(self) -> list[SpatialBlock]:
+        """The spatial blocks in running order, which is also the order of Reference.hidden."""
+        blocks = (m for level in self.levels() for m in level.modules() if isinstance(m, SpatialBlock))
+        return list(blocks)
+
+    def levels(self) -> list[nn.Module]:
+        """Down, middle and up levels in running order."""
+        return [*self.down_blocks, self.mid_block, *self.up_blocks]
+
+    def remember(self, reference: Reference) -> tuple[KeysValues, ...]:
+        """Keys and values of a reference, computed once and kept for all steps and segments."""
+        pairs = zip(self.spatial_blocks(), reference.hidden, strict=True)
+        return tuple(block.reference_keys_values(hidden) for block, hidden in pairs)
+
+    def recognise(self, identity: Tensor) -> tuple[KeysValues, ...]:
+        """Keys and values of identity tokens (rows, tokens, width) for every spatial block."""
+        return tuple(block.attn2.keys_values(identity) for block in self.spatial_blocks())
+
+    def listen(self, audio: Tensor) -> tuple[tuple[KeysValues, ...], ...]:
+        """Keys and values of audio tokens (batch, frames, tokens, width) for every audio layer, once per segment."""
+        rows = audio.flatten(0, 1)
+        if self.config["audio_layers"] == "none":
+            return tuple((block.attn2.keys_values(rows),) for block in self.spatial_blocks())
+        layers = [m for level in self.levels() for m in level.modules() if isinstance(m, AudioTransformer)]
+        return tuple(layer.keys_values(rows) for layer in layers)
+
+    def forward(self, latents: Tensor, t: Tensor, conditions: Conditions) -> Prediction:
+        """latents (batch, frames, channels, h, w), t (batch,) or (batch, frames) -> Prediction of the same shape."""
+        batch, frames = latents.shape[:2]
+        x, walk = self._enter(latents, t, conditions)
+        x, skips = self._descend(x, walk)
+        x = self.mid_block.layer(0, x, walk)
+        x = self.mid_block.resnets[1](x, walk.embedding)
+        head = None
+        if conditions.head is not None:
+            head, feature = self.think(conditions, walk.embedding, x.mean(dim=(2, 3)).unflatten(0, (batch, frames)))
+            walk.embedding = walk.embedding + feature.flatten(0, 1)
+        x = self._ascend(x, skips, walk)
+        x = self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return Prediction(x.unflatten(0, (batch, frames)), head)
+
+    def look(self, latents: Tensor, identity: tuple[KeysValues, ...] | None = None) -> Reference:
+        """ReferenceNet: features of clean pictures (images, channels, h, w), once per video or clip."""
+        still = Conditions(identity=identity)
+        x, walk = self._enter(latents[:, None], torch.zeros(len(latents), device=latents.device), still)
+        x, skips = self._descend(x, walk)
+        x = self.mid_block.resnets[1](self.mid_block.layer(0, x, walk), walk.embedding)
+        self._ascend(x, skips, walk)
+        return Reference(tuple(walk.hidden))
+
+    def think(
+        self, conditions: Conditions, embedding: Tensor, middle: Tensor | None
+    ) -> tuple[HeadPrediction, Tensor]:
+        """The head's own tokens; embedding (rows, width), middle (batch, frames, channels) or None."""
+        assert conditions.head is not None
+        batch, frames = conditions.head.frames.shape[:2]
+        heard = None if conditions.heard is None else conditions.heard.flatten(2)
+        prediction: tuple[HeadPrediction, Tensor] = self.head(
+            conditions.head, heard, embedding.unflatten(0, (batch, frames)), middle
+        )
+        return prediction
+
+    def embed(self, t: Tensor, frames: int, speed: Tensor | None) -> Tensor:
+        """t (batch,) or (batch, frames), speed (batch, 3) -> the time embedding of every row, after SiLU."""
+        features = timestep_features(t, self.config["widths"][0]).to(self.conv_in.weight.dtype)
+        embedding: Tensor = self.time_embedding(features)
+        embedding = embedding if t.dim() == 2 else embedding[:, None].expand(-1, frames, -1)
+        if self.speed == "embedding" and speed is not None:
+            embedding = embedding + self.speed_embedding(speed)[:, None]
+        return functional.silu(embedding).flatten(0, 1)
+
+    def _enter(self, latents: Tensor, t: Tensor, conditions: Conditions) -> tuple[Tensor, Walk]:
+        frames = latents.shape[1]
+        x = self.conv_in(latents.flatten(0, 1))
+        if self.config["position_size"] is not None:
+            x = x + self.position
+        if conditions.face is not None:
+            rows = x.shape[0] // conditions.face.shape[0]
+            x = x + conditions.face.repeat_interleave(rows, dim=0)
+        spatial_audio = self.config["cross"] == "audio" and conditions.audio is not None
+        cross = tuple(pair for (pair,) in conditions.audio or ()) if spatial_audio else conditions.identity
+        walk = Walk(
+            frames=frames,
+            embedding=self.embed(t, frames, conditions.speed),
+            speed=conditions.speed if self.speed == "attention" else None,
+            masks=conditions.masks,
+            reference=iter(conditions.reference) if conditions.reference else None,
+            cross=iter(cross) if cross else None,
+            audio=iter(conditions.audio) if conditions.audio and not spatial_audio else None,
+            motion=iter(conditions.motion) if conditions.motion else None,
+        )
+        return x, walk
+
+    def _descend(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Tensor]]:
+        skips = [x] if self.skip_inputs else []
+        for block in self.down_blocks:
+            for index in range(len(block.resnets)):
+                x = block.layer(index, x, walk)
+                skips.append(x)
+            if hasattr(block, "downsamplers"):
+                x = block.downsamplers[0](x)
+                skips += [x] if self.skip_inputs else []
+        return x, skips
+
+    def _ascend(self, x: Tensor, skips: list[Tensor], walk: Walk) -> Tensor:
+        for block in self.up_blocks:
+            for index in range(len(block.resnets)):
+                x = block.layer(index, torch.cat([x, skips.pop()], dim=1), walk)
+            if hasattr(block, "upsamplers"):
+                x = block.upsamplers[0](x, skips[-1].shape[-2:])
+        return x

@@ -1,0 +1,198 @@
+"""Hearing: turns a sound into the numbers that tell a face what is being said, 50 times per second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+SAMPLE_RATE = 16000
+HOP = 160  # samples, 10 ms
+WINDOW = 400  # samples, 25 ms
+SPECTRUM = 512
+BINS = 64
+ROWS_PER_SECOND = 50
+# A recording quieter than -80 dB of full scale holds no speech; raising it would only raise hiss.
+_QUIETEST = 1e-4
+# Natural log of the mean mel energy that speech has at level 1 is about 2; a clip far below it is silence, and
+# its own mean must not become the zero point, or silence would look like speech of even loudness.
+_LEAST_MEAN = -3.0
+_CHUNK = 1500  # rows of 20 ms encoded at once, so that memory does not grow with the sound
+
+
+class SoundEncoder(Protocol):
+    """Anything that hears: `tokens` rows of `width` numbers per video frame."""
+
+    tokens: int
+    width: int
+
+    def __call__(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
+        """Waveform (samples,) at 16 kHz -> (frames, tokens, width)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the encoder was trained to tell, 50 rows per second.
+
+    phones: (batch, rows, 20) logits; curves: (batch, rows, 10), about 0..1; loudness: (batch, rows), 0..1.4.
+    """
+
+    phones: torch.Tensor
+    curves: torch.Tensor
+    loudness: torch.Tensor
+
+
+def log_mel(waveform: torch.Tensor) -> torch.Tensor:
+    """Waveform (samples,) at 16 kHz -> (time, 64) natural log of mel energies, 100 rows per second.
+
+    64 triangles from 50 to 7600 Hz on the mel scale (O'Shaughnessy 1987), 25 ms Hann windows. The level is set
+    to 1 first, so gain does not matter. The number of rows is even, since two rows make one row of features.
+    """
+    waveform = waveform.float()
+    level = waveform.square().mean().sqrt() if waveform.numel() else waveform.new_zeros(())
+    waveform = waveform / level.clamp(min=_QUIETEST)
+    rows = 2 * max(1, -(-waveform.numel() // (2 * HOP)))
+    # The window of row k is centred on its 10 ms.
+    before = (WINDOW - HOP) // 2
+    waveform = F.pad(waveform, (before, rows * HOP + WINDOW - waveform.numel()))
+    window = torch.hann_window(WINDOW, device=waveform.device)
+    triangles = _mel_triangles().to(waveform.device)
+    parts = []
+    for start in range(0, rows, 2 * _CHUNK):
+        stop = min(start + 2 * _CHUNK, rows)
+        frames = waveform[start * HOP : (stop - 1) * HOP + WINDOW].unfold(0, WINDOW, HOP)
+        power = torch.fft.rfft(frames * window, SPECTRUM).abs().square()
+        parts.append((power @ triangles + 1e-6).log())
+    return torch.cat(parts)
+
+
+def normalise(mel: torch.Tensor) -> torch.Tensor:
+    """Log mel (time, 64) -> (time, 64) in -3.5..2.5: takes out level and half of the recording's colour.
+
+    Statistics are over the whole clip, from rows within 4 nats of its 92nd-percentile energy.
+    """
+    energy = mel.mean(1)
+    active = energy > torch.quantile(energy, 0.92) - 4.0
+    mean = mel[active].mean(0)
+    shift = 0.5 * mean + 0.5 * mean.mean()
+    shift = shift + (_LEAST_MEAN - mean.mean()).clamp(min=0.0)
+    return ((mel - shift) / 2.5).clamp(-3.5, 2.5)
+
+
+def _mel_triangles() -> torch.Tensor:
+    """Filters (257, 64)."""
+    low, high = (2595.0 * torch.log10(1.0 + torch.tensor(hertz) / 700.0) for hertz in (50.0, 7600.0))
+    corners = 700.0 * (10.0 ** (torch.linspace(float(low), float(high), BINS + 2) / 2595.0) - 1.0)
+    hertz = torch.linspace(0.0, SAMPLE_RATE / 2, SPECTRUM // 2 + 1)[:, None]
+    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
+    return torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0.0)
+
+
+class _RowNorm(nn.Module):
+    """Normalises each row of time over its channels.
+
+    A norm over time as well would let far-away sound change a row, and chunks would not join.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, rows) -> the same shape."""
+        variance, mean = torch.var_mean(x, dim=1, keepdim=True, correction=0)
+        return (x - mean) * (variance + 1e-5).rsqrt() * self.weight + self.bias
+
+
+class _Block(nn.Module):
+    """Residual block: norm, convolution over five (dilated) rows, GELU, mixing of channels."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = _RowNorm(channels)
+        self.along = nn.Conv1d(channels, channels, 5, padding=2 * dilation, dilation=dilation)
+        self.mix = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, rows) -> the same shape."""
+        y: torch.Tensor = self.mix(F.gelu(self.along(self.norm(x))))
+        return x + y
+
+
+class MiniHearing(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """A small convolutional listener, trained from nothing on synthetic voices in many languages.
+
+    It takes the place that wav2vec 2.0 has in EMO (section 3.2, "Audio Layers"): the features before its heads
+    are the tokens that the face attends to. One row sees 0.75 seconds to either side.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        bins: int = BINS,
+        width: int = 160,
+        dilations: Sequence[int] = (1, 2, 4, 8, 1, 2),
+        phones: int = 20,
+        curves: int = 10,
+        tokens: int = 10,
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.width = width
+        self.context = 2 * sum(dilations) + 2  # rows
+        self.first = nn.Conv1d(bins, width, 5, padding=2)
+        self.halve = nn.Conv1d(width, width, 4, stride=2, padding=1)
+        self.blocks = nn.ModuleList([_Block(width, dilation) for dilation in dilations])
+        self.norm = _RowNorm(width)
+        self.phone_head = nn.Conv1d(width, phones, 1)
+        self.curve_head = nn.Conv1d(width, curves + 1, 1)
+
+    def features(self, mel: torch.Tensor) -> torch.Tensor:
+        """Normalised log mel (batch, time, 64) at 100 Hz -> (batch, time // 2, width) at 50 Hz."""
+        x = self.halve(F.gelu(self.first(mel.transpose(1, 2))))
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x).transpose(1, 2)  # (batch, rows, width)
+
+    def heads(self, features: torch.Tensor) -> Heard:
+        """Features (batch, rows, width) -> phones, curves and loudness."""
+        x = features.transpose(1, 2)
+        curves = self.curve_head(x).transpose(1, 2)
+        return Heard(self.phone_head(x).transpose(1, 2), curves[..., :-1], curves[..., -1])
+
+    @torch.no_grad()
+    def rows(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Waveform (samples,) at 16 kHz -> (rows, width) at 50 Hz, in chunks that give the numbers of one pass."""
+        mel = normalise(log_mel(waveform)).to(self.phone_head.weight)
+        count = len(mel) // 2
+        parts = []
+        for start in range(0, count, _CHUNK):
+            stop = min(start + _CHUNK, count)
+            first, last = max(0, start - self.context), min(count, stop + self.context)
+            part = self.features(mel[None, 2 * first : 2 * last])[0]
+            parts.append(part[start - first : stop - first])
+        return torch.cat(parts)
+
+    def forward(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
+        """Waveform (samples,) at 16 kHz -> (frames, tokens, width).
+
+        At 25 fps, frame f sees rows 2f-4 .. 2f+5 (80 ms before to 120 ms after its start); at other rates the rows
+        nearest to the frame's time. Rows beyond the ends repeat the end rows.
+        """
+        rows = self.rows(waveform)
+        return rows[window_rows(frames, fps, self.tokens, len(rows)).to(rows.device)]
+
+
+def window_rows(frames: int, fps: float, tokens: int, rows: int) -> torch.Tensor:
+    """Indices (frames, tokens) of the 50 Hz rows that each video frame sees, clamped to 0..rows-1."""
+    time = torch.arange(frames, dtype=torch.float64) * (ROWS_PER_SECOND / fps)
+    nearest = torch.floor(time + 0.5).long()
+    return (nearest[:, None] + torch.arange(tokens) - (tokens // 2 - 1)).clamp(0, rows - 1)

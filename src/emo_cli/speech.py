@@ -1,0 +1,347 @@
+"""Turns a sound file into what a model hears: one channel at 16 kHz, then one row of features per frame."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emo_cli import ffmpeg
+from emo_cli.errors import InputError, ModelError
+from emo_cli.video import frame_count as frame_count
+
+if TYPE_CHECKING:
+    from emo_cli.sound_encoders import SoundEncoder
+
+RATE = 16_000
+Samples = NDArray[np.float32]
+
+_BLOCK = 1 << 16
+# The files whose length libsndfile knows for certain. It guesses that of an MP3 without an index and then
+# stops early (one of 3.4 s ended after 1.3 s), so all others go to ffmpeg, as the video's sound does.
+_PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC")
+_LOUDEST = 2.0**15
+_MOST_CHANNELS = 8
+_QUIET, _TARGET, _MOST_GAIN = -60.0, -23.0, 20.0
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound, or the part of it that was asked for.
+
+    waveform: float32 (samples,), 16 kHz, the mean of all channels. seconds: length of the part, exact in the
+    file's own samples. source: the file that a video takes its track from; start, duration: as asked for.
+    For sound given as bytes, and for files that ffmpeg cannot put into a video (not-a-number samples, more
+    than 8 channels), `source` is a private temporary file that lives exactly as long as that path object.
+    """
+
+    waveform: Samples
+    seconds: float
+    source: Path | None
+    start: float
+    duration: float | None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What the model hears: features (frames, tokens, width), one row of tokens per video frame."""
+
+    sound: Sound
+    features: Tensor
+    fps: float
+
+    @property
+    def frames(self) -> int:
+        return int(self.features.shape[0])
+
+
+def read(source: Path | bytes, start: float = 0.0, duration: float | None = None) -> Sound:
+    """Decodes a sound file, or the sound of a video, of any kind that ffmpeg knows.
+
+    source: a path, or a whole file's bytes (from standard input). start, duration: seconds. A part that goes
+    beyond the end is cut there. Raises InputError when there is nothing to hear at all.
+    """
+    if not (math.isfinite(start) and start >= 0):
+        raise InputError(f"The sound cannot start at {start:g} seconds; give 0 or more.")
+    if duration is not None and not (math.isfinite(duration) and duration > 0):
+        raise InputError(f"The sound cannot last {duration:g} seconds; give more than 0.")
+    path = _private_copy(source) if isinstance(source, bytes) else _readable(source)
+    try:
+        waveform, seconds, mendable = _hear(_plain(path, start), duration)
+    except _NotPlain:
+        waveform, seconds, mendable = _hear(_any(path, start), duration)
+    return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration)
+
+
+def encode(sound: Sound, encoder: SoundEncoder, fps: float) -> Speech:
+    """One row of features per video frame, from the waveform at an even loudness (the track is untouched)."""
+    frames = frame_count(sound.seconds, fps)
+    features = encoder(torch.from_numpy(levelled(sound.waveform)), frames, fps)
+    if features.shape != (frames, encoder.tokens, encoder.width) or not bool(torch.isfinite(features).all()):
+        raise ModelError(
+            f"The sound encoder gave {tuple(features.shape)} instead of ({frames}, {encoder.tokens}, "
+            f"{encoder.width}) finite numbers; fetch its weights again."
+        )
+    return Speech(sound, features, fps)
+
+
+def loudness(waveform: Samples) -> float:
+    """Loudness of the loud parts, dBFS: RMS of 0.4 s blocks, gated as in ITU-R BS.1770; -inf for silence."""
+    cell = RATE // 10
+    cells = np.square(waveform[: len(waveform) // cell * cell].reshape(-1, cell), dtype=np.float64).mean(1)
+    if len(cells) < 4:
+        blocks = np.square(waveform, dtype=np.float64).mean(keepdims=True)
+    else:
+        blocks = np.convolve(cells, np.full(4, 0.25), "valid")
+    blocks = blocks[blocks > 1e-7]
+    if not len(blocks):
+        return -math.inf
+    return 10 * math.log10(float(blocks[blocks >= blocks.mean() / 10].mean()))
+
+
+def levelled(waveform: Samples) -> Samples:
+    """The waveform without offset, its speech brought to -23 dBFS, +20 dB at most; silence is not raised."""
+    waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
+    loud = loudness(waveform)
+    if loud < _QUIET:
+        return waveform
+    gain = min(_TARGET - loud, _MOST_GAIN)
+    return np.asarray(waveform * np.float32(10 ** (gain / 20)), np.float32)
+
+
+def voice_share(waveform: Samples) -> float:
+    """Share, 0 to 1, of 20 ms pieces with energy like a voice: loud enough, and mostly within 100-4000 Hz."""
+    size = RATE // 50
+    pieces = waveform[: len(waveform) // size * size].reshape(-1, size)
+    floor = 10 ** (max(loudness(waveform) - 20, _QUIET) / 10)
+    voiced = 0
+    for part in np.array_split(pieces, len(pieces) // 3000 + 1):
+        power = np.square(np.abs(np.fft.rfft(part * np.hanning(size), axis=1)))
+        within = power[:, 2 : 4000 // 50 + 1].sum(1) / np.maximum(power.sum(1), 1e-20)
+        voiced += int(((np.square(part).mean(1) > floor) & (within > 0.5)).sum())
+    return voiced / max(1, len(pieces))
+
+
+class Resampler:
+    """Brings a stream of samples to 16 kHz: windowed sinc, 64 zeros, Kaiser 14.7, rolloff 0.96.
+
+    `step` samples in give `phases` samples out. Feed blocks of any length to `push`, then call `finish` once.
+    """
+
+    zeros, beta, rolloff, group = 64, 14.7, 0.96, 64
+
+    def __init__(self, rate: int) -> None:
+        ratio = Fraction(rate, RATE).limit_denominator(2000)
+        repeat = -(-self.group // ratio.denominator)
+        self.step, self.phases = ratio.numerator * repeat, ratio.denominator * repeat
+        self._width = self.zeros * max(1.0, rate / RATE)
+        self._reach = math.ceil(self._width) + 1
+        self._kernels = [self._kernel(first) for first in range(0, self.phases, self.group)]
+        self._pending = torch.zeros(self._reach)
+        self._received = self._given = 0
+
+    def _kernel(self, first: int) -> tuple[int, Tensor]:
+        """For one group of phases: where its samples begin, and its kernels (samples, phases)."""
+        phases = torch.arange(first, min(first + self.group, self.phases), dtype=torch.float64)
+        times = phases * self.step / self.phases
+        begin = int(times[0])
+        samples = torch.arange(begin, int(times[-1]) + 2 * self._reach + 1, dtype=torch.float64) - self._reach
+        distance = samples[:, None] - times  # (samples, phases)
+        window = (1 - (distance / self._width).square()).clamp_min(0).sqrt()
+        kernel = torch.sinc(distance * self.rolloff * self.zeros / self._width)
+        kernel = kernel * torch.special.i0(self.beta * window) * (distance.abs() < self._width)
+        return begin, (kernel / kernel.sum(0)).float()
+
+    def push(self, block: Tensor) -> Tensor:
+        """Samples (count,) in, those that are ready (any count) out."""
+        self._received += len(block)
+        self._pending = torch.cat([self._pending, block])
+        rows = max(0, (len(self._pending) - 2 * self._reach - 1) // self.step)
+        parts = [
+            self._pending.as_strided((rows, len(kernel)), (self.step, 1), begin) @ kernel
+            for begin, kernel in self._kernels
+        ]
+        self._pending = self._pending[rows * self.step :].clone()
+        self._given += rows * self.phases
+        return torch.cat(parts, 1).flatten()
+
+    def finish(self) -> Tensor:
+        """The last samples; in all, as many as fit into the time of those that came in, rounded up."""
+        total = -(-self._received * self.phases // self.step)
+        given = self._given
+        return self.push(torch.zeros(2 * self._reach + 2 * self.step + 1))[: total - given]
+
+
+class _NotPlain(Exception):
+    """libsndfile is not the one to read this file."""
+
+
+class _PrivatePath(type(Path())):  # type: ignore[misc]
+    """A temporary file that is removed with the last reference to it, or when Python ends."""
+
+
+def _private_path() -> Path:
+    number, name = tempfile.mkstemp(prefix="emo-", suffix=".sound")
+    os.close(number)
+    path: Path = _PrivatePath(name)
+    weakref.finalize(path, Path(name).unlink, missing_ok=True)
+    return path
+
+
+def _private_copy(data: bytes) -> Path:
+    if not data:
+        raise InputError("The sound from standard input is empty; check the command that feeds it.")
+    path = _private_path()
+    path.write_bytes(data)
+    return path
+
+
+def _readable(path: Path) -> Path:
+    if path.is_fifo():
+        return _private_copy(path.read_bytes())
+    if not path.is_file():
+        raise InputError(f"{path} is not a sound file; check the name and the folder.")
+    try:
+        with path.open("rb") as file:
+            begin = file.read(1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
+    if not begin:
+        raise InputError(f"{path} is empty; record or copy the sound again.")
+    return path
+
+
+def _name(path: Path) -> str:
+    return "The sound from standard input" if isinstance(path, _PrivatePath) else str(path)
+
+
+def _past_end(path: Path, seconds: float, start: float) -> InputError:
+    if not seconds:
+        return InputError(f"{_name(path)} holds no sound at all; record or copy it again.")
+    return InputError(
+        f"{_name(path)} is {seconds:.2f} seconds long and cannot start at {start:g}; start earlier."
+    )
+
+
+def _plain(path: Path, start: float) -> Iterator[tuple[int, Samples]]:
+    """Sample rate and blocks (samples, channels) from `start` seconds on, by libsndfile."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(_PLAIN):
+            raise _NotPlain
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            if file.frames == 0 or file.subtype.startswith("MPEG"):
+                raise _NotPlain
+            if start * file.samplerate >= file.frames:
+                raise _past_end(path, file.frames / file.samplerate, start)
+            file.seek(round(start * file.samplerate))
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                yield file.samplerate, block
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        raise _NotPlain from error
+
+
+def _any(path: Path, start: float) -> Iterator[tuple[int, Samples]]:
+    """The same by ffmpeg, for everything else: AU, since it states rate and channels before the samples."""
+    arguments = [*ffmpeg.input_file(path), "-map", "0:a:0", "-vn", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    with ffmpeg.running(arguments, output=subprocess.PIPE, limit=1800) as decoder:
+        header = decoder.stdout.read(24)
+        if len(header) < 24:
+            raise _unreadable(path, decoder.failure())
+        _, offset, _, _, rate, channels = struct.unpack(">4s5I", header)
+        decoder.stdout.read(offset - 24)
+        position, begin = 0, round(start * rate)
+        while data := decoder.stdout.read(_BLOCK * channels * 4):
+            whole = len(data) // (4 * channels) * 4 * channels
+            block = np.frombuffer(data[:whole], ">f4").astype(np.float32).reshape(-1, channels)
+            kept = block[max(0, begin - position) :]
+            position += len(block)
+            if len(kept):
+                yield rate, kept
+        if (words := decoder.failure()) is not None:
+            raise _unreadable(path, words)
+        if position <= begin:
+            raise _past_end(path, position / rate, start)
+
+
+def _unreadable(path: Path, words: str | None) -> InputError:
+    if words is None:
+        return InputError(f"{_name(path)} holds no sound at all; record or copy it again.")
+    if "matches no streams" in words or "does not contain any stream" in words:
+        return InputError(f"{_name(path)} has no sound track; give a sound file or a video with sound.")
+    return InputError(f"{_name(path)} cannot be read as sound ({words}); convert it to WAV.")
+
+
+def _hear(blocks: Iterator[tuple[int, Samples]], duration: float | None) -> tuple[Samples, float, bool]:
+    """Waveform (samples,) at 16 kHz, its seconds, and whether the file needs mending for the video."""
+    heard: list[Tensor] = []
+    resampler: Resampler | None = None
+    count, rate, mendable = 0, RATE, False
+    for rate, block in blocks:
+        if not 1000 <= rate <= 1_000_000:
+            raise InputError(f"A sound of {rate} samples per second cannot be used; convert it to 16000.")
+        left = len(block) if duration is None else round(duration * rate) - count
+        if left <= 0:
+            break
+        block = block[:left]
+        count += len(block)
+        mendable |= block.shape[1] > _MOST_CHANNELS or not _sane(block)
+        mono = torch.from_numpy(_cleaned(block).mean(1))
+        if rate != RATE:
+            resampler = resampler or Resampler(rate)
+            mono = resampler.push(mono)
+        heard.append(mono)
+    if not count:
+        raise InputError("The chosen part is shorter than one sample of the sound; choose a longer one.")
+    if resampler is not None:
+        heard.append(resampler.finish())
+    return torch.cat(heard).numpy(), count / rate, mendable
+
+
+def _sane(block: Samples) -> bool:
+    return bool(np.abs(block).max(initial=0.0) <= _LOUDEST)
+
+
+def _cleaned(block: Samples) -> Samples:
+    """Not-a-number and infinite samples become silence; nothing is meant beyond 16-bit numbers."""
+    if _sane(block):
+        return block
+    return np.clip(np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0), -_LOUDEST, _LOUDEST)
+
+
+def _mended(path: Path) -> Path:
+    """The whole file again, as a private WAV that ffmpeg can put into a video."""
+    try:
+        return _rewritten(_plain(path, 0.0))
+    except _NotPlain:
+        return _rewritten(_any(path, 0.0))
+
+
+def _rewritten(blocks: Iterator[tuple[int, Samples]]) -> Path:
+    copy = _private_path()
+    file: soundfile.SoundFile | None = None
+    try:
+        for rate, block in blocks:
+            if block.shape[1] > _MOST_CHANNELS:
+                block = block.mean(1, keepdims=True)
+            if file is None:
+                file = soundfile.SoundFile(os.fspath(copy), "w", rate, block.shape[1], "PCM_24", format="WAV")
+            file.write(_cleaned(block))
+    finally:
+        if file is not None:
+            file.close()
+    return copy

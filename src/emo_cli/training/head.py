@@ -1,0 +1,145 @@
+"""How a talking head moves: nods and turns with the voice, blinks in quiet moments, brows on accents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LOUDNESS_RATE = 100
+"""Loudness values per second."""
+BLINK = (0.35, 0.85, 1.0, 0.9, 0.6, 0.3, 0.1)
+"""How far the lids are closed during a blink, one value per frame at 25 fps: down fast, up slowly."""
+BLINK_SPACING = 9
+"""Least number of frames at 25 fps from one blink's onset to the next."""
+BLINK_RATE = 25.0
+SPEED_UNIT = 0.3
+"""Degrees per frame at 25 fps that count as speed 1."""
+
+
+@dataclass(frozen=True)
+class HeadMotion:
+    """What moves besides the mouth, one row per video frame.
+
+    Attributes:
+        pose: (frames, 3) float32, degrees of yaw (to the picture's right), pitch (down) and roll, around the photo's.
+        lids: (frames,) float32, 0 open to 1 closed.
+        blink_onsets: (frames,) bool, true in the first frame of each blink.
+        brows: (frames,) float32, -0.3 drawn down to 1 raised.
+    """
+
+    pose: np.ndarray
+    lids: np.ndarray
+    blink_onsets: np.ndarray
+    brows: np.ndarray
+
+
+def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.random.Generator) -> HeadMotion:
+    """Invent head motion for one utterance.
+
+    Args:
+        loudness: (times,) at 100 Hz, about 0 in silence and 1 in loud vowels.
+        fps: video frames per second.
+        style: how lively the head is; motion and its speed are proportional to it. 0.35 calm, 1 usual, 1.4 lively.
+        random: the same state gives the same motion.
+    """
+    voice = _Voice.listen(np.asarray(loudness, dtype=np.float64), fps)
+    pose = style * _pose(voice, fps, random)
+    onsets = _blink_onsets(voice, fps, random)
+    brows = np.clip(0.9 * random.uniform(0.4, 1.0) * voice.accent + _drift(len(pose), 0.12, 1.5, fps, random), -0.3, 1)
+    return HeadMotion(pose.astype(np.float32), lids(onsets, fps), onsets, brows.astype(np.float32))
+
+
+def lids(onsets: np.ndarray, fps: float) -> np.ndarray:
+    """Lid closure (frames,), 0..1, of blinks that begin in the frames marked in `onsets` (frames,)."""
+    frames = np.arange(len(onsets)) * BLINK_RATE / fps
+    closed = np.zeros(len(onsets))
+    for start in np.flatnonzero(onsets) * BLINK_RATE / fps:
+        steps = np.arange(-1, len(BLINK) + 1)
+        closed = np.maximum(closed, np.interp(frames - start, steps, (0.0, *BLINK, 0.0)))
+    return closed.astype(np.float32)
+
+
+def speed(pose: np.ndarray) -> np.ndarray:
+    """Return the head's speed (3,) per axis for a pose (frames, 3) in degrees at 25 fps; 1 is 0.3 degrees per frame."""
+    if len(pose) < 2:
+        return np.zeros(3, dtype=np.float32)
+    return (np.abs(np.diff(pose, axis=0)).mean(0) / SPEED_UNIT).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """What the head hears, per video frame: activity 0..1, accent 0..about 1, nod and lift as signed pulses."""
+
+    level: np.ndarray
+    activity: np.ndarray
+    accent: np.ndarray
+    nod: np.ndarray
+    lift: np.ndarray
+
+    @staticmethod
+    def listen(loudness: np.ndarray, fps: float) -> _Voice:
+        count = max(1, int(np.ceil(len(loudness) * fps / LOUDNESS_RATE - 1e-6)))
+        times = (np.arange(count) + 0.5) / fps
+        level = np.interp(times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, _smooth(loudness, 0.05, LOUDNESS_RATE))
+        activity = np.clip(_smooth(level, 0.4, fps) / 0.5, 0, 1)
+        rise = np.maximum(np.gradient(_smooth(level, 0.06, fps)) * fps, 0)  # per second: syllables that grow loud
+        accent = np.clip(_smooth(rise, 0.10, fps) / 3, 0, 1.2)
+        # A beat goes down with the accent and swings back: a narrow pulse minus a wide one drifts nowhere.
+        nod = _smooth(rise, 0.17, fps) - _smooth(rise, 0.5, fps)
+        return _Voice(level, activity, accent, nod, _phrase_starts(level, fps))
+
+
+def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
+    count = len(voice.level)
+    yaw = _drift(count, 4.4, 1.7, fps, random) + voice.activity * _drift(count, 1.8, 0.7, fps, random)
+    roll = _drift(count, 2.1, 2.0, fps, random) + voice.activity * _drift(count, 0.9, 0.8, fps, random)
+    strength = random.uniform(0.8, 1.2)
+    pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - 2.2 * voice.lift)
+    return np.stack([yaw, pitch, roll], 1)
+
+
+def _phrase_starts(level: np.ndarray, fps: float) -> np.ndarray:
+    """How far the chin is up (frames,), about 0..1: it rises with each phrase and sinks while the phrase goes on."""
+    talking = _smooth((level > 0.25).astype(np.float64), 0.15, fps)
+    starts = np.maximum(np.gradient(talking) * fps, 0) / fps  # sums to about 1 per phrase
+    fall = np.exp(-np.arange(int(3 * fps)) / (0.8 * fps))
+    return _smooth(np.convolve(starts, fall)[: len(level)], 0.12, fps)
+
+
+def _drift(count: int, spread: float, memory: float, fps: float, random: np.random.Generator) -> np.ndarray:
+    """A smoothed Ornstein-Uhlenbeck walk (count,) of standard deviation `spread` that forgets in `memory` seconds."""
+    keep = np.exp(-1 / (memory * fps))
+    margin = int(fps)  # so that smoothing sees real values at both ends
+    kicks = random.normal(size=count + 2 * margin)
+    walk = np.empty_like(kicks)
+    value = kicks[0]
+    for step, kick in enumerate(kicks):
+        value = keep * value + np.sqrt(1 - keep**2) * kick
+        walk[step] = value
+    return spread * _smooth(walk, 0.2, fps)[margin : margin + count]
+
+
+def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
+    """Choose where blinks begin: gamma-spaced, mean 3.6 s, most of them moved to where the voice rests nearby."""
+    onsets = np.zeros(len(voice.level), dtype=bool)
+    spacing = int(np.ceil(BLINK_SPACING * fps / BLINK_RATE))
+    last = len(onsets) - int(np.ceil(len(BLINK) * fps / BLINK_RATE))  # whole blinks only
+    due, previous = random.uniform(0.3, 3.0), -spacing
+    while due * fps <= last:
+        onset = round(due * fps)
+        if random.random() < 0.6:
+            first = max(onset - round(0.5 * fps), 0)
+            onset = first + int(np.argmin(voice.level[first : min(onset + round(0.5 * fps), last) + 1]))
+        if previous + spacing <= onset <= last:
+            onsets[onset] = True
+            previous = onset
+        due += random.gamma(3.0, 1.2)
+    return onsets
+
+
+def _smooth(values: np.ndarray, seconds: float, rate: float) -> np.ndarray:
+    """Gaussian blur of standard deviation `seconds`, ends held."""
+    reach = max(1, int(np.ceil(3.5 * seconds * rate)))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (seconds * rate)) ** 2)
+    return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")

@@ -1,0 +1,258 @@
+"""How mini is trained: its networks, its stages, and `train`, which runs them one after another and can be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+from torch import nn
+
+from emo_cli.chart.codec import FlowCodec
+from emo_cli.chart.whitening import HeadWhitening
+from emo_cli.errors import InputError, UsageError
+from emo_cli.face.landmarks import triangles
+from emo_cli.family import Family
+from emo_cli.networks.conditions import SoundProjection
+from emo_cli.networks.unet import UNet
+from emo_cli.pipeline import EmoPipeline
+from emo_cli.sound_encoders import MiniHearing
+from emo_cli.training.bank import Take, act_all, draw
+from emo_cli.training.corpus import load, write_corpus
+from emo_cli.training.fitting import fit_codec, fit_scale
+from emo_cli.training.hearing import Plan, train_hearing
+from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, Step, run
+from emo_cli.training.objective import MotionNetworks, Objective
+from emo_cli.training.rig import Rig
+from emo_cli.training.targets import displacement, random_reference
+
+STAGES = ("hearing", "head", "video")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All sizes and settings of one kind of model, with the schedule of each stage.
+
+    widths: channels of the two levels; clips: per step and process; head_clips: extra clips per step on which only the
+    head's tokens learn, since nods are learned slowly from few clips.
+    """
+
+    family: Family
+    widths: tuple[int, int]
+    audio_width: int
+    head_width: int
+    tokens: int
+    sound_width: int
+    corpus_minutes: float
+    hearing: Plan
+    head: Schedule
+    video: Schedule
+    clips: int
+    head_clips: int
+
+
+MINI = Preset(
+    family=Family(
+        name="mini",
+        noise_correlation=0.9,
+        controls=("steps", "guidance", "motion", "expression", "lips", "speed", "region"),
+    ),
+    widths=(64, 96),
+    audio_width=128,
+    head_width=96,
+    tokens=10,
+    sound_width=160,
+    corpus_minutes=240.0,
+    hearing=Plan(minutes=35),
+    head=Schedule(steps=4600, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
+    video=Schedule(steps=6000, rate=1.2e-3),
+    clips=8,
+    head_clips=24,
+)
+PRESETS = {"mini": MINI}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `emo train` was asked for.
+
+    rig: the 468-point face tables; out: where everything goes (corpus, checkpoints, model); data: a corpus to use instead
+    of making one; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from.
+    """
+
+    rig: Path
+    out: Path
+    preset: str = "mini"
+    data: Path | None = None
+    stage: str | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    workers: int = 1
+
+
+Report = Callable[[str], None]
+
+
+def networks(preset: Preset) -> MotionNetworks:
+    """ReferenceNet, Backbone and sound projection before training; every residual branch starts at zero."""
+    shared = {
+        "in_channels": preset.family.latent_channels,
+        "widths": preset.widths,
+        "layers": 1,
+        "heads": 4,
+        "groups": 8,
+        "attention": (True, True),
+        "feed_forward": 2,
+        "scale_shift": True,
+        "skip_inputs": False,
+        "position_size": preset.family.latent_size,
+    }
+    reference_net = UNet(out_channels=None, temporal=(False, False), **shared)
+    backbone = UNet(
+        out_channels=preset.family.latent_channels,
+        cross="audio",
+        cross_width=preset.audio_width,
+        temporal=(True, True),
+        temporal_layers=1,
+        temporal_heads=4,
+        temporal_groups=8,
+        speed="embedding",
+        head_width=preset.head_width,
+        head_audio=preset.tokens * preset.audio_width,
+        **shared,
+    )
+    for network in (reference_net, backbone):
+        silence_branches(network)
+    return MotionNetworks(
+        reference_net, backbone, SoundProjection(preset.tokens, preset.sound_width, preset.audio_width)
+    )
+
+
+def silence_branches(network: nn.Module) -> None:
+    """Zero the last layer of every residual branch, so that an untrained network passes its input through."""
+    for name, module in network.named_modules():
+        if name.rsplit(".", 1)[-1] in ("conv2", "conv_out", "proj_out") and isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def train(options: TrainOptions, report: Report) -> Path:
+    """Run all stages, or the one that was asked for, continuing what is there; returns the model's folder."""
+    if options.preset not in PRESETS:
+        raise UsageError(f"There is no preset {options.preset}. Choose one of {', '.join(PRESETS)}.")
+    if options.stage not in (None, *STAGES):
+        raise UsageError(f"There is no stage {options.stage}. Choose one of {', '.join(STAGES)}.")
+    torch.set_flush_denormal(True)
+    torch.manual_seed(options.seed)  # initial weights
+    preset = PRESETS[options.preset]
+    corpus = options.data or options.out / "corpus"
+    if options.data is None:
+        report(f"speech: {preset.corpus_minutes:g} minutes in {corpus}")
+        write_corpus(corpus, preset.corpus_minutes, options.seed, options.workers)
+    stages = (options.stage,) if options.stage else STAGES
+    if "hearing" in stages:
+        train_hearing(corpus, options.out, _hearing_plan(preset.hearing, options))
+    if stages == ("hearing",):
+        return options.out / "hearing"
+    return _train_motion(options, preset, corpus, stages, report)
+
+
+def _train_motion(
+    options: TrainOptions, preset: Preset, corpus: Path, stages: tuple[str, ...], report: Report
+) -> Path:
+    rig = Rig.load(options.rig)
+    hearing = _open_hearing(options.out)
+    takes = act_all(load(corpus, "train"), hearing, rig, options.seed)
+    report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.0f} minutes")
+    codec, whitening = fit_tables(rig, takes, options.seed)
+    objective = Objective(rig, codec, whitening, preset.family.noise_correlation)
+    learner = networks(preset)
+    report(f"parameters: {sum(p.numel() for p in learner.parameters()) / 1e6:.2f} million")
+    if "head" in stages or (options.out / "head" / CHECKPOINT).exists():  # a finished stage is only loaded
+        learning = [*learner.sound_projection.parameters(), *learner.backbone.head.parameters()]
+        schedule = _cut(preset.head, options) if "head" in stages else preset.head
+        run(learner, learning, _head_step(objective, learner, takes, preset), schedule,
+            options.out / "head", options.seed, report)  # fmt: skip
+    if "video" in stages:
+        step = _video_step(objective, learner, takes, preset)
+        run(learner, learner.parameters(), step, _cut(preset.video, options), options.out / "video", options.seed, report)
+    model = options.out / "model"
+    if not distributed.is_initialized() or distributed.get_rank() == 0:
+        assemble(preset.family, learner, codec, whitening, hearing).save_pretrained(model)
+        report(f"model: {model}")
+    return model
+
+
+def fit_tables(rig: Rig, takes: list[Take], seed: int) -> tuple[FlowCodec, HeadWhitening]:
+    """The codec's and the head's tables for this rig and these takes."""
+    codec = fit_codec(rig, torch.from_numpy(triangles()))
+    clips = draw(takes, 64, 20, 10, np.random.default_rng(seed))
+    faces = random_reference(rig, 64, torch.Generator().manual_seed(seed))
+    fit_scale(codec, displacement(rig, codec, faces, clips.weights, clips.closure))
+    whitening = HeadWhitening.fit(
+        [take.pose for take in takes], [take.speed for take in takes], [take.onsets for take in takes]
+    )
+    return codec, whitening
+
+
+def assemble(
+    family: Family, learner: MotionNetworks, codec: FlowCodec, whitening: HeadWhitening, hearing: MiniHearing
+) -> EmoPipeline:
+    """The trained parts as the pipeline that `emo animate` runs."""
+    return EmoPipeline(
+        family=family,
+        reference_net=learner.reference_net,
+        backbone=learner.backbone,
+        codec=codec,
+        sound_encoder=hearing,
+        sound_projection=learner.sound_projection,
+        whitening=whitening,
+    )
+
+
+def _head_step(objective: Objective, learner: MotionNetworks, takes: list[Take], preset: Preset) -> Step:
+    frames = preset.family.motion_frames + preset.family.window
+
+    def step(randomness: Randomness) -> dict[str, torch.Tensor]:
+        clips = draw(takes, 2 * preset.head_clips, frames, preset.tokens, randomness.choice)
+        return {"total": objective.head(learner, clips, randomness.noise)}
+
+    return step
+
+
+def _video_step(objective: Objective, learner: MotionNetworks, takes: list[Take], preset: Preset) -> Step:
+    frames = preset.family.motion_frames + preset.family.window
+
+    def step(randomness: Randomness) -> dict[str, torch.Tensor]:
+        clips = draw(takes, preset.clips, frames, preset.tokens, randomness.choice)
+        losses = objective.motion(learner, clips, randomness.noise)
+        more = draw(takes, preset.head_clips, frames, preset.tokens, randomness.choice)
+        alone = objective.head(learner, more, randomness.noise)
+        total = objective.total(losses) + objective.weights.head * alone
+        return {"total": total, **losses, "head alone": alone}
+
+    return step
+
+
+def _cut(schedule: Schedule, options: TrainOptions) -> Schedule:
+    """The preset's schedule with the lengths the user asked for."""
+    changed = replace(schedule, minutes=options.minutes)
+    return changed if options.steps is None else replace(changed, steps=options.steps)
+
+
+def _hearing_plan(plan: Plan, options: TrainOptions) -> Plan:
+    if options.steps is not None or options.minutes is not None:
+        plan = replace(plan, steps=options.steps, minutes=None if options.steps is not None else options.minutes)
+    return replace(plan, seed=options.seed)
+
+
+def _open_hearing(out: Path) -> MiniHearing:
+    folder = out / "hearing"
+    if not folder.is_dir():
+        raise InputError(f"There is no trained sound encoder in {folder}. Run the stage hearing first.")
+    return MiniHearing.from_pretrained(folder)

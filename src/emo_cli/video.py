@@ -1,0 +1,363 @@
+"""Frames and sound into one video file, whole or not at all; and video files back into frames."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo_cli import ffmpeg
+from emo_cli.errors import InputError, OutputError, UsageError
+
+Frame = NDArray[np.uint8]
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class Track(Protocol):
+    """What a video needs of a sound (`speech.Sound` is one): a file, and the part of it that is heard."""
+
+    @property
+    def source(self) -> Path | None: ...
+    @property
+    def start(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """A finished video. seconds: frames / fps, which is also how long its sound is."""
+
+    path: Path
+    frames: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a video file really holds: decoded frames and samples are counted, headers are not believed."""
+
+    frames: int
+    fps: float
+    seconds: float
+    width: int
+    height: int
+    sound_seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Container:
+    video: tuple[str, ...]
+    sound: tuple[str, ...]
+    file: tuple[str, ...] = ()
+
+
+_YUV = ("-pix_fmt", "yuv420p")
+_H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", *_YUV)
+_VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-cpu-used", "6", "-row-mt", "1", *_YUV)
+_AAC = ("-c:a", "aac", "-b:a", "192k")
+_CONTAINERS = {
+    ".mp4": _Container(_H264, _AAC, ("-f", "mp4", "-movflags", "+faststart")),
+    ".mov": _Container(_H264, _AAC, ("-f", "mov", "-movflags", "+faststart")),
+    ".mkv": _Container(_H264, _AAC, ("-f", "matroska")),
+    ".webm": _Container(_VP9, ("-c:a", "libopus", "-b:a", "128k"), ("-f", "webm")),
+}
+# delay_moov keeps the edit list, without which players hear the sound late by AAC's 1024 samples of warm-up.
+_PIECES = "+frag_keyframe+empty_moov+default_base_moof+delay_moov"
+_FRAGMENTED = _Container(_H264, _AAC, ("-f", "mp4", "-movflags", _PIECES, "-frag_duration", "1000000"))
+# Without the matrix, ffmpeg makes BT.601; without setparams, players have to guess primaries and transfer.
+_COLOUR = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p,"
+    "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+)
+# Keys that the MP4 writer stores in its own boxes; one key beyond them moves all to the free-form list.
+_MP4_KEYS = {"title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright"}
+_MP4_KEYS |= {"grouping", "lyrics", "description", "synopsis"}
+
+
+def frame_count(seconds: float, fps: float) -> int:
+    """Frames that cover `seconds` of sound: rounded up, so that the last word is never cut; at least one."""
+    return max(1, math.ceil(seconds * fps - 1e-6))
+
+
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Raises OutputError when a video could not be written to `path`; call it before the long work starts."""
+    _container(path)
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a file; give the video a file name such as talk.mp4.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another name or allow overwriting.")
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} does not exist; create it or choose another one.")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise OutputError(
+            f"Nothing can be written in {path.parent} ({error.strerror}); choose another."
+        ) from error
+
+
+def write(
+    path: Path,
+    frames: Iterable[Frame],
+    fps: float,
+    sound: Track | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
+    overwrite: bool = False,
+) -> Written:
+    """Encodes frames, as they come, beside the original sound; `path` appears only when all is done.
+
+    frames: uint8 (height, width, 3) RGB, all of the first one's size; an odd side gets its last row or column
+    twice, since H.264 colour needs even sides. fps: 1 to 240. sound: trimmed or filled with silence to the
+    length of the pictures. tags: title, comment, ... (keys are stored in lower case). The suffix chooses the
+    kind: .mp4, .mov, .mkv, .webm. Whatever goes wrong, Ctrl-C included, the partial file is removed.
+    Raises OutputError (place, disk, ffmpeg, frames) and whatever the frames raise.
+    """
+    check_output(path, overwrite)
+    container, rate = _container(path), _rate(fps)
+    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
+    fitted = part.with_name(f".{path.stem[:50]}.part-{os.getpid()}-fitted{path.suffix}")
+    try:
+        expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
+        count = _encode(frames, rate, sound, expected, tags, container, f"file:{part}")
+        if sound is not None and count != expected:
+            _fit_sound(part, fitted, count / rate, sound, tags, container)
+        _settle(fitted if fitted.exists() else part, path, overwrite)
+    finally:
+        part.unlink(missing_ok=True)
+        fitted.unlink(missing_ok=True)
+    return Written(path, count, float(count / rate))
+
+
+def stream(
+    target: IO[bytes],
+    frames: Iterable[Frame],
+    fps: float,
+    sound: Track | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> Written:
+    """Like `write`, but a fragmented MP4 into an open file or pipe, playable while it grows.
+
+    target: must have a real file number (sys.stdout.buffer has). The sound is as long as frame_count() says,
+    since what has been sent cannot be fitted afterwards.
+    """
+    target.flush()
+    rate = _rate(fps)
+    expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
+    count = _encode(frames, rate, sound, expected, tags, _FRAGMENTED, "pipe:1", target)
+    return Written(Path("-"), count, float(count / rate))
+
+
+def read(path: Path, fps: float | None = None) -> Iterator[Frame]:
+    """Frames of a video, one at a time: uint8 (height, width, 3) RGB, upright.
+
+    fps: repeat or drop frames to reach this rate; None gives each frame of the file once.
+    Raises InputError when the file cannot be read as a video.
+    """
+    colour = "scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
+    steps = colour if fps is None else f"fps={_rate(fps)},{colour}"
+    arguments = [*ffmpeg.input_file(path), "-map", "0:v:0", "-vf", steps, "-fps_mode", "passthrough"]
+    # A PPM states its own size before the pixels, so nothing has to be guessed from ffmpeg's messages.
+    arguments += ["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
+    with ffmpeg.running(arguments, output=subprocess.PIPE) as decoder:
+        while decoder.stdout.readline():
+            width, height = (int(side) for side in decoder.stdout.readline().split())
+            decoder.stdout.readline()
+            pixels = decoder.stdout.read(width * height * 3)
+            if len(pixels) == width * height * 3:
+                yield np.frombuffer(bytearray(pixels), np.uint8).reshape(height, width, 3)
+        _check_read(path, decoder)
+
+
+def probe(path: Path) -> Probe:
+    """Decodes a video once and counts. Raises InputError when it cannot be read or holds no pictures."""
+    arguments = [*ffmpeg.input_file(path), "-map", "0:v:0", "-map", "0:a:0?", "-fps_mode", "passthrough"]
+    size, bases = (0, 0), [Fraction(1), Fraction(1)]
+    times: list[int] = []
+    end = samples = 0
+    with ffmpeg.running([*arguments, "-f", "framecrc", "pipe:1"], output=subprocess.PIPE) as decoder:
+        for line in decoder.stdout:
+            words = line.decode("ascii", "replace").replace(",", " ").split()
+            if words[0] == "#tb":
+                bases[int(words[1][:-1])] = Fraction(words[2])
+            elif words[:2] == ["#dimensions", "0:"]:
+                size = (int(words[2].split("x")[0]), int(words[2].split("x")[1]))
+            elif words[0] == "0":
+                times.append(int(words[2]))
+                end = times[-1] + int(words[3])
+            elif words[0] == "1":
+                samples += int(words[3])
+        _check_read(path, decoder)
+    if not times:
+        raise InputError(f"{path} holds no pictures; give a video file.")
+    seconds = float((end - times[0]) * bases[0])
+    fps = len(times) / seconds if seconds > 0 else float(1 / bases[0])
+    heard = float(samples * bases[1]) if samples else None
+    return Probe(len(times), round(fps, 6), seconds, *size, heard)
+
+
+def tags(path: Path) -> dict[str, str]:
+    """What a video says about itself; keys in lower case. Raises InputError when it cannot be read."""
+    with ffmpeg.running(
+        [*ffmpeg.input_file(path), "-f", "ffmetadata", "pipe:1"], output=subprocess.PIPE
+    ) as reader:
+        text = reader.stdout.read().decode("utf-8", "replace")
+        _check_read(path, reader)
+    found: dict[str, str] = {}
+    position = text.find("\n") + 1
+    line = re.compile(r"((?:\\.|[^\\\n=])+)=((?:\\.|[^\\\n])*)\n", re.DOTALL)
+    while match := line.match(text, position):
+        key, value = (re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in match.groups())
+        found[key.lower()] = value
+        position = match.end()
+    for brand in ("major_brand", "minor_version", "compatible_brands"):
+        found.pop(brand, None)
+    return found
+
+
+def _container(path: Path) -> _Container:
+    found = _CONTAINERS.get(path.suffix.lower())
+    if found is None:
+        known = ", ".join(_CONTAINERS)
+        raise OutputError(f"{path.name} does not end like a video; use one of {known}.")
+    return found
+
+
+def _rate(fps: float) -> Fraction:
+    if not 1 <= fps <= 240:
+        raise UsageError(f"{fps:g} frames per second is not possible; choose 1 to 240.")
+    # 1001 is the denominator of the television rates (30000/1001), which a float cannot hold exactly.
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _encode(
+    frames: Iterable[Frame],
+    rate: Fraction,
+    sound: Track | None,
+    expected: int,
+    tags: Mapping[str, str],
+    container: _Container,
+    target: str,
+    output: int | IO[bytes] = subprocess.DEVNULL,
+) -> int:
+    rest = iter(frames)
+    first = next(rest, None)
+    if first is None:
+        raise OutputError("There were no frames to write; check that the sound is not empty.")
+    height, width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
+    pictures = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        str(rate),
+        "-i",
+        "pipe:0",
+    ]
+    codec = ("-vf", _COLOUR, *container.video)
+    command = _command(pictures, codec, sound, expected / rate, tags, container, target)
+    with ffmpeg.running(command, feed=True, output=output) as encoder:
+        count, alive = 0, True
+        for frame in itertools.chain([first], rest):
+            alive = encoder.write(_even(frame, first.shape, count))
+            if not alive:
+                break
+            count += 1
+        words = encoder.failure()
+    if words is not None or not alive:
+        raise OutputError(f"ffmpeg stopped writing the video ({words}); check the disk and the sound file.")
+    return count
+
+
+def _settle(part: Path, path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} appeared during the work and was left alone; choose another name.")
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); check the folder.") from error
+
+
+def _fit_sound(
+    part: Path, fitted: Path, seconds: Fraction, sound: Track, tags: Mapping[str, str], container: _Container
+) -> None:
+    """A second pass, where the frames were not as many as the sound is long: pictures copied, sound anew."""
+    command = _command(
+        ffmpeg.input_file(part), ("-c:v", "copy"), sound, seconds, tags, container, f"file:{fitted}"
+    )
+    with ffmpeg.running(command) as encoder:
+        words = encoder.failure()
+    if words is not None:
+        raise OutputError(f"ffmpeg could not fit the sound to the pictures ({words}); check the disk space.")
+
+
+def _command(
+    pictures: list[str],
+    codec: tuple[str, ...],
+    sound: Track | None,
+    seconds: Fraction,
+    tags: Mapping[str, str],
+    container: _Container,
+    target: str,
+) -> list[str]:
+    command = ["-y", *pictures]
+    if sound is not None:
+        if sound.source is None:
+            raise OutputError("The sound has no file to take the track from; write the video without sound.")
+        # Times are counted in samples from the first one on, as speech.read counts them, so that the lips fit
+        # even where a file's own time stamps are wrong. Surround becomes stereo, which every player knows.
+        heard = (
+            f"[1:a:0]asetpts=N/SR/TB,atrim=start={sound.start:.9f}:duration={sound.seconds:.9f},asetpts=N/SR/TB,"
+            f"aformat=channel_layouts=mono|stereo,apad,atrim=duration={float(seconds):.9f}[heard]"
+        )
+        command += [
+            *ffmpeg.input_file(sound.source),
+            "-filter_complex",
+            heard,
+            "-map",
+            "[heard]",
+            *container.sound,
+        ]
+    # What the sound file says about itself (a place, an artist, chapters) is not true of this video.
+    command += ["-map", "0:v:0", *codec, "-map_metadata", "-1", "-map_chapters", "-1", *container.file]
+    if "-movflags" in container.file and not _MP4_KEYS.issuperset(key.lower() for key in tags):
+        flags = command.index("-movflags") + 1
+        command[flags] += "+use_metadata_tags"
+    for key, value in tags.items():
+        command += ["-metadata", f"{key.lower()}={value}".replace("\0", "")]
+    return [*command, target]
+
+
+def _even(frame: Frame, shape: tuple[int, ...], position: int) -> memoryview[Any]:
+    if frame.dtype != np.uint8 or frame.shape != shape or frame.ndim != 3 or frame.shape[2] != 3:
+        raise OutputError(
+            f"Frame {position} is {frame.dtype} {frame.shape}, the video wants uint8 {shape} with 3 colours; "
+            "report this together with the model's name."
+        )
+    if shape[0] % 2 or shape[1] % 2:
+        frame = np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame).data.cast("B")
+
+
+def _check_read(path: Path, decoder: ffmpeg.Running) -> None:
+    words = decoder.failure()
+    if words is None:
+        return
+    if "matches no streams" in words or "does not contain any stream" in words:
+        raise InputError(f"{path} holds no pictures; give a video file.")
+    raise InputError(f"{path} cannot be read as a video ({words}); check that the file is whole.")

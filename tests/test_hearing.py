@@ -1,0 +1,135 @@
+"""The sound encoder learns, and an interrupted training goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emo_cli.errors import UsageError
+from emo_cli.sound_encoders import MiniHearing
+from emo_cli.training.corpus import Utterance, load, write_corpus
+from emo_cli.training.hearing import Plan, Trainer, disturbed, draw, score, train_hearing
+from emo_cli.training.phones import Phone
+from emo_cli.training.voices import Spoken
+
+
+class TwoVowels:
+    """A company that hums low for "a" and high for "i"."""
+
+    def cast(self, rng: np.random.Generator, unseen: bool) -> str:
+        return "fake:unseen" if unseen else "fake:known"
+
+    def say(self, voice: str, rng: np.random.Generator) -> Spoken:
+        high = np.repeat(rng.random(6) < 0.5, 4000)
+        tone = 0.3 * np.sin(2 * np.pi * np.cumsum(np.where(high, 2500.0, 500.0)) / 16000)
+        names = ["i" if first else "a" for first in high[::4000]]
+        phones = tuple(Phone(0.25 * k, 0.25 * k + 0.25, name) for k, name in enumerate(names))
+        return Spoken(tone.astype(np.float32), phones, voice)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, 2.0, seed=7, speakers=TwoVowels)
+    return folder
+
+
+def _lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_few_steps_lower_the_loss(corpus: Path, tmp_path: Path) -> None:
+    train_hearing(corpus, tmp_path / "short", Plan(steps=1, batch=4, seconds=1.0))
+    train_hearing(corpus, tmp_path / "long", Plan(steps=25, batch=4, seconds=1.0))
+    assert _lines(tmp_path / "long")[-1]["phone loss"] < 0.8 * _lines(tmp_path / "short")[-1]["phone loss"]
+
+
+def test_resumed_training_equals_unbroken_training(corpus: Path, tmp_path: Path) -> None:
+    plan = Plan(steps=6, batch=2, seconds=1.0)
+    utterances = load(corpus, "train")
+    unbroken, first, second = Trainer(plan), Trainer(plan), Trainer(plan)
+    for _ in range(6):
+        unbroken.step(utterances)
+    for _ in range(3):
+        first.step(utterances)
+    first.save(tmp_path / "checkpoint.pt")
+    second.load(tmp_path / "checkpoint.pt")
+    for _ in range(3):
+        second.step(utterances)
+    for one, other in zip(unbroken.average.parameters(), second.average.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_finished_training_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
+    plan = Plan(steps=2, batch=2, seconds=1.0)
+    train_hearing(corpus, tmp_path, plan)
+    before = len(_lines(tmp_path))
+    train_hearing(corpus, tmp_path, plan)
+    assert len(_lines(tmp_path)) == before
+
+
+def test_training_leaves_weights_that_load(corpus: Path, tmp_path: Path) -> None:
+    trained = train_hearing(corpus, tmp_path, Plan(steps=1, batch=2, seconds=1.0))
+    loaded = MiniHearing.from_pretrained(tmp_path / "hearing")
+    assert torch.equal(loaded.first.weight, trained.first.weight)
+
+
+def test_scores_of_both_held_out_splits_are_logged(corpus: Path, tmp_path: Path) -> None:
+    train_hearing(corpus, tmp_path, Plan(steps=1, batch=2, seconds=1.0))
+    assert {"validation", "unseen voices"} <= set(_lines(tmp_path)[-1])
+
+
+def test_training_wants_either_minutes_or_steps(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exactly one"):
+        train_hearing(tmp_path, tmp_path, Plan(minutes=1.0, steps=1))
+
+
+def test_the_learning_rate_ends_at_a_fiftieth() -> None:
+    plan = Plan(steps=1000)
+    assert plan.rate(1000, 1.0) == pytest.approx(0.02 * plan.rate(100, 0.0))
+
+
+def test_clips_take_whole_rows_with_their_own_labels() -> None:
+    labels = np.repeat(np.arange(10), 20).astype(np.int8)
+    mel = np.repeat(labels[:, None], 64, axis=1).astype(np.float16)
+    curves = np.repeat(labels[:, None], 10, axis=1).astype(np.float16)
+    item = Utterance(mel, curves, labels, labels.astype(np.float16), "fake", "train")
+    batch = draw([item], 8, 1.0, np.random.default_rng(0))
+    assert torch.equal(batch.mel[:, 1::2, 0].long(), batch.labels)
+    assert torch.equal(batch.curves.mean(2), batch.loudness)
+
+
+def test_short_recordings_are_followed_by_another_one() -> None:
+    short = Utterance(
+        np.zeros((30, 64), np.float16), np.zeros((30, 10), np.float16), np.zeros(30, np.int8),
+        np.zeros(30, np.float16), "fake", "train",
+    )  # fmt: skip
+    assert draw([short], 2, 1.0, np.random.default_rng(0)).mel.shape == (2, 100, 64)
+
+
+def test_disturbing_keeps_the_shape_and_depends_only_on_the_generator() -> None:
+    mel = torch.randn(3, 100, 64)
+    one, other = (disturbed(mel, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(one, other) and one.shape == mel.shape and not torch.equal(one, mel)
+
+
+def test_a_listener_that_is_always_right_scores_one() -> None:
+    batch = draw(
+        [
+            Utterance(
+                np.zeros((100, 64), np.float16), np.random.default_rng(0).random((100, 10)).astype(np.float16),
+                np.zeros(100, np.int8), np.zeros(100, np.float16), "fake", "train",
+            )  # fmt: skip
+        ],
+        2,
+        1.0,
+        np.random.default_rng(0),
+    )
+    network = MiniHearing()
+    with torch.no_grad():
+        network.phone_head.bias[0] += 100.0
+    assert score(network, batch).phones == 1.0

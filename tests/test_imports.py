@@ -1,0 +1,145 @@
+"""Who may import whom: the picture in docs/development.md, held here. Arrows go one way only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "emo_cli"
+
+# A file or folder of the package, and the others that it may know. Inside a folder all may know each other,
+# but for networks, whose files stand here one by one; "" is the package itself, for its version.
+ALLOWED = {
+    "errors": "",
+    "stored": "errors",
+    "family": "errors stored",
+    "clips": "errors family",
+    "device": "errors family",
+    "weights": "errors family",
+    "provenance": "",
+    "ffmpeg": "errors",
+    "face": "errors stored",
+    "sound_encoders": "errors family stored",
+    "video": "errors ffmpeg",
+    "speech": "errors ffmpeg sound_encoders video",
+    "photo": "errors",
+    "portrait": "errors face photo",
+    "networks.attention": "",
+    "networks.audio": "networks.attention",
+    "networks.codec": "errors stored portrait",
+    "networks.temporal": "networks.attention",
+    "networks.conditions": "stored networks.attention",
+    "networks.head": "networks.attention networks.temporal networks.conditions",
+    "networks.unet": "errors stored networks.attention networks.audio networks.temporal networks.conditions "
+    "networks.head",
+    "chart": "errors stored face portrait networks.codec",
+    "sampling": "errors family clips networks chart",
+    "pipeline": "errors family clips stored sound_encoders portrait speech networks chart sampling",
+    "checkpoints": "errors family stored sound_encoders networks sampling pipeline",
+    "animate": "errors family device weights provenance video portrait speech networks pipeline checkpoints",
+    "doctor": "errors device ffmpeg weights",
+    "training": "errors family clips device ffmpeg stored face sound_encoders portrait photo speech video "
+    "networks chart sampling pipeline",
+    "cli": "errors animate device doctor training portrait speech",
+}  # fmt: skip
+
+
+def _modules() -> list[str]:
+    files = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    return sorted(".".join(file.parts) for file in files)
+
+
+def _imported(module: str) -> set[str]:
+    """The package's own modules that one imports, anywhere in the file, without the leading emo_cli."""
+    path = PACKAGE / (module.replace(".", "/") + ".py")
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    own = {name.removeprefix("emo_cli.") for name in names if name.startswith("emo_cli.")}
+    return {_module_of(name) for name in own} - {module}
+
+
+def _module_of(name: str) -> str:
+    """The file that a dotted name stands in: `errors.EmoError` is in errors, `__version__` in the package."""
+    parts = name.split(".")
+    while parts and not (PACKAGE.joinpath(*parts).with_suffix(".py")).is_file():
+        if PACKAGE.joinpath(*parts).is_dir():
+            return ".".join([*parts, "__init__"])
+        parts.pop()
+    return ".".join(parts) or "__init__"
+
+
+def _group(module: str) -> str:
+    """The row of the table that a module stands in."""
+    return module if module in ALLOWED else module.split(".")[0]
+
+
+def _permitted(importer: str, imported: str) -> bool:
+    row = ALLOWED[_group(importer)].split()
+    same_folder = _group(importer) == _group(imported) and "." in importer
+    return same_folder or imported == "__init__" or imported in row or imported.split(".")[0] in row
+
+
+INNER = [module for module in _modules() if module.split(".")[-1] not in ("__init__", "__main__")]
+
+
+@pytest.mark.parametrize("module", INNER)
+def test_a_file_imports_only_what_the_table_allows(module: str) -> None:
+    assert _group(module) in ALLOWED, f"{module} stands in no row of the table"
+    wrong = sorted(name for name in _imported(module) if not _permitted(module, name))
+    assert not wrong, f"{module} may not import {wrong}"
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    graph = {module: _imported(module) for module in _modules()}
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_the_table_names_only_what_exists() -> None:
+    known = {*_modules(), *(module.split(".")[0] for module in _modules())}
+    assert set(ALLOWED) <= known
+    assert {name for row in ALLOWED.values() for name in row.split()} <= known
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["animate", "--help"], ["train", "--help"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "heavy = ('torch', 'diffusers', 'transformers', 'numpy', 'PIL', 'soundfile')\n"
+        "atexit.register(lambda: print('LOADED', [name for name in heavy if name in sys.modules]))\n"
+        f"sys.argv = ['emo', *{arguments!r}]\n"
+        "from emo_cli.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "LOADED []" in done.stdout
+
+
+def test_the_package_gives_its_public_names_only_when_asked() -> None:
+    code = (
+        "import sys, emo_cli\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert emo_cli.EmoError is __import__('emo_cli.errors').errors.EmoError\n"
+        "assert 'torch' not in sys.modules\n"
+        "try: emo_cli.Nothing\n"
+        "except AttributeError: print('good')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "good\n", done.stderr
+
+
+def test_every_public_name_can_be_loaded() -> None:
+    import emo_cli
+
+    for name in emo_cli.__all__:
+        assert getattr(emo_cli, name) is not None
