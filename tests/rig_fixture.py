@@ -1,4 +1,4 @@
-"""A plausible little face rig made in code: the real mesh and landmark numbers on an analytic face, no downloaded head."""
+"""A plausible face rig made in code: the real mesh and landmark numbers on an analytic face, no downloaded head."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def _mouth_moves(mean: np.ndarray) -> dict[str, Anchors]:
         "jawOpen": {**opening, **{point: np.array([0, -2.7, -2.7]) for point in JAW}},
         "mouthClose": lips((0, 0.2, 0), (0, 3.6, 1.4)),
         "mouthFunnel": lips((0, 0.5, 0.6), (0, -0.7, 0.6), pull=0.2),
-        "mouthPucker": {point: move + [0, 0, 0.9] for point, move in lips((0, 0, 0), (0, 0, 0), pull=0.25).items()},
+        "mouthPucker": {
+            point: move + np.array([0, 0, 0.9]) for point, move in lips((0, 0, 0), (0, 0, 0), pull=0.25).items()
+        },
         "mouthRollLower": lips((0, 0, 0), (0, 0.26, -1.3)),
         "mouthRollUpper": lips((0, 0.28, -1.0), (0, 0, 0)),
         "mouthShrugUpper": lips((0, 0.5, 0), (0, 0, 0)),

@@ -118,18 +118,10 @@ def test_disturbing_keeps_the_shape_and_depends_only_on_the_generator() -> None:
 
 
 def test_a_listener_that_is_always_right_scores_one() -> None:
-    batch = draw(
-        [
-            Utterance(
-                np.zeros((100, 64), np.float16), np.random.default_rng(0).random((100, 10)).astype(np.float16),
-                np.zeros(100, np.int8), np.zeros(100, np.float16), "fake", "train",
-            )  # fmt: skip
-        ],
-        2,
-        1.0,
-        np.random.default_rng(0),
-    )
+    curves = np.random.default_rng(0).random((100, 10)).astype(np.float16)
+    silence = np.zeros(100, np.int8)
+    item = Utterance(np.zeros((100, 64), np.float16), curves, silence, silence.astype(np.float16), "fake", "train")
     network = MiniHearing()
     with torch.no_grad():
         network.phone_head.bias[0] += 100.0
-    assert score(network, batch).phones == 1.0
+    assert score(network, draw([item], 2, 1.0, np.random.default_rng(0))).phones == 1.0

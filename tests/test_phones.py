@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from emo_cli.training.phones import PHONES, Phone, from_espeak, from_flite, shifted
@@ -55,7 +57,7 @@ def test_time_before_the_first_sound_of_espeak_is_silence() -> None:
 def test_phones_of_espeak_cover_the_whole_sound_without_gaps() -> None:
     phones = from_espeak([(0.02, "h"), (0.11, "ə"), (0.22, "l"), (0.36, "oʊ"), (0.69, "")], 0.8)
     assert phones[0].start == 0.0 and phones[-1].stop == 0.8
-    assert all(before.stop == after.start for before, after in zip(phones[:-1], phones[1:], strict=True))
+    assert all(before.stop == after.start for before, after in pairwise(phones))
 
 
 def test_segments_of_flite_run_from_the_stop_before_to_their_own() -> None:

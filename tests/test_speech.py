@@ -25,9 +25,7 @@ def voice(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
     tones = sum(np.sin(2 * np.pi * pitch * times) for pitch in (220, 470, 1130, 2300))
     swell = generator.uniform(0, 1, (int(seconds * 12) + 2, channels))
     rise = np.stack([np.interp(times * 12, np.arange(len(swell)), swell[:, i]) for i in range(channels)], 1)
-    return (0.12 * tones[:, None] * rise + 0.01 * generator.standard_normal((len(times), channels))).astype(
-        "f4"
-    )
+    return (0.12 * tones[:, None] * rise + 0.01 * generator.standard_normal((len(times), channels))).astype("f4")
 
 
 def convert(source: Path, target: Path, *options: str) -> Path:
@@ -52,7 +50,7 @@ def lag(heard: np.ndarray, true: np.ndarray) -> int:
 @pytest.mark.parametrize("rate", [44_100, 48_000, 24_000, 22_050, 8_000, 192_000, 11_025, 44_056])
 def test_resampled_tones_are_the_ideal_tones_and_none_fold_back(rate: int) -> None:
     kept = [pitch for pitch in (220, 1000, 3500, 7000) if pitch < 0.45 * rate]
-    lost = [pitch for pitch in (9500, 15_000) if pitch < 0.45 * rate]
+    lost = [pitch for pitch in (8300, 9500, 15_000) if pitch < 0.45 * rate]
     times = np.arange(rate) / rate
     tones = sum(np.sin(2 * np.pi * pitch * times) for pitch in kept + lost) / 8
     resampler = speech.Resampler(rate)
@@ -78,10 +76,10 @@ def test_resampling_rounds_the_length_up(length: int) -> None:
     assert count == -(-length * 160 // 441)
 
 
-def test_ten_minutes_are_read_in_little_memory(tmp_path: Path) -> None:
+def test_five_minutes_are_read_in_less_memory_than_they_fill(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     with soundfile.SoundFile(path, "w", 48_000, 2) as file:
-        for _ in range(600):
+        for _ in range(300):
             file.write(np.zeros((48_000, 2), "i2"))
     program = (
         "import resource, sys; from pathlib import Path; from emo_cli import speech\n"
@@ -89,12 +87,10 @@ def test_ten_minutes_are_read_in_little_memory(tmp_path: Path) -> None:
         "before = used(); sound = speech.read(Path(sys.argv[1])); print(sound.seconds, used() - before)"
     )
     pytest.importorskip("resource")
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     seconds, mebibytes = (float(word) for word in result.stdout.split())
-    assert seconds == 600
-    assert mebibytes < 300
+    assert seconds == 300
+    assert mebibytes < 300 * 48_000 * 2 * 4 / 2**20
 
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "m4a", "webm", "aiff", "w64"])
@@ -110,9 +106,7 @@ def test_every_kind_of_file_is_heard_at_the_right_time(tmp_path: Path, kind: str
     assert np.corrcoef(heard.waveform[:count], true.waveform[:count])[0, 1] > 0.98
 
 
-@pytest.mark.parametrize(
-    ("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", None)]
-)
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", None)])
 def test_what_is_heard_equals_what_libsndfile_decodes(tmp_path: Path, kind: str, subtype: str | None) -> None:
     path = tmp_path / f"speech.{kind.lower()}"
     soundfile.write(path, voice(16_000, 1.5, channels=2), 16_000, format=kind, subtype=subtype)
@@ -140,6 +134,19 @@ def test_the_sound_of_a_video_is_heard(tmp_path: Path) -> None:
     options = ["-f", "lavfi", "-i", "color=size=32x32:duration=1.2", "-shortest"]
     heard = speech.read(convert(original, tmp_path / "clip with spaces ä%03d.mp4", *options))
     assert lag(heard.waveform, speech.read(original).waveform) == 0
+
+
+@pytest.mark.parametrize("name", ["http:talk.m4a", "concat:a|b.m4a", "-i.m4a", "pipe:0.m4a"])
+def test_a_name_is_a_file_and_never_an_address_or_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = convert(wav(tmp_path / "original.wav", voice(16_000, 0.5)), tmp_path / "plain.m4a")
+    monkeypatch.chdir(tmp_path)
+    try:
+        path.rename(name)
+    except OSError:
+        pytest.skip("this system does not allow such names")
+    assert speech.read(Path(name)).seconds == pytest.approx(0.5, abs=0.01)
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
@@ -324,7 +331,8 @@ def test_silence_and_faint_noise_are_not_made_loud() -> None:
 
 def test_loudness_is_that_of_the_loud_part() -> None:
     tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000).astype("f4")
-    with_pause = np.concatenate([np.zeros(64_000, "f4"), tone])
+    hum = 3e-3 * np.random.default_rng(0).standard_normal(64_000).astype("f4")
+    with_pause = np.concatenate([hum, tone])
     assert abs(speech.loudness(tone) + 23.01) < 0.01
     assert abs(speech.loudness(with_pause) - speech.loudness(tone)) < 1.0
 
@@ -336,10 +344,7 @@ def test_a_voice_is_told_from_silence_and_from_hiss() -> None:
     assert speech.voice_share(np.zeros(32_000, "f4")) == 0
     assert speech.voice_share(hiss) < 0.2
     assert (
-        abs(
-            speech.voice_share(np.concatenate([samples, np.zeros(32_000, "f4")])) * 2
-            - speech.voice_share(samples)
-        )
+        abs(speech.voice_share(np.concatenate([samples, np.zeros(32_000, "f4")])) * 2 - speech.voice_share(samples))
         < 0.1
     )
 

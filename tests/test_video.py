@@ -221,22 +221,17 @@ def test_tags_are_read_back(tmp_path: Path, suffix: str, keys: tuple[str, str]) 
 
 
 def test_what_the_sound_file_says_about_itself_stays_there(tmp_path: Path) -> None:
-    path = tmp_path / "song.m4a"
-    source = track(tmp_path, 0.5).source
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "error",
-        "-i",
-        str(source),
-        "-metadata",
-        "artist=somebody",
-        str(path),
-    ]
-    subprocess.run(command, check=True, timeout=60)
+    about = tmp_path / "about.txt"
+    about.write_text(";FFMETADATA1\nartist=somebody\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=one\n")
+    source, path = track(tmp_path, 0.5).source, tmp_path / "song.m4a"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-i", str(about)]
+    subprocess.run([*command, "-map", "0:a", "-map_metadata", "1", str(path)], check=True, timeout=60)
     written = video.write(tmp_path / "talk.mp4", frames(13), 25, speech.read(path))
-    assert video.tags(path)["artist"] == "somebody"
-    assert "artist" not in video.tags(written.path)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i"]
+    before, after = (subprocess.run([*command, str(file)], capture_output=True).stderr for file in (path, written.path))
+    for word in (b"somebody", b"Chapter"):
+        assert word in before
+        assert word not in after
 
 
 def test_players_can_start_before_the_whole_file_has_come(tmp_path: Path) -> None:
@@ -359,17 +354,14 @@ def test_an_impossible_place_is_refused_early(tmp_path: Path, name: str, words: 
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match=words):
         video.check_output(tmp_path / name)
+    video.check_output(tmp_path / "talk.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_folder_that_cannot_be_written_is_refused_early() -> None:
     with pytest.raises(OutputError, match="Nothing can be written"):
         video.check_output(Path("/proc/talk.mp4"))
-
-
-def test_checking_the_place_leaves_no_trace(tmp_path: Path) -> None:
-    video.check_output(tmp_path / "talk.mp4")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_long_and_foreign_names_work(tmp_path: Path) -> None:
@@ -389,6 +381,18 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
             video.write(tmp_path / "talk.mp4", pictures, 25)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_pass_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    sound = track(tmp_path, 1.0)
+
+    def shorter() -> Iterator[np.ndarray]:
+        yield from frames(10, 256, 256)
+        sound.source.unlink()
+
+    with pytest.raises(OutputError, match="could not fit the sound"):
+        video.write(tmp_path / "talk.mp4", shorter(), 25, sound)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,3 +51,9 @@ def test_a_broken_table_is_told(tmp_path: Path) -> None:
     table.write_text("[mini\n")
     with pytest.raises(WeightsError, match="cannot be read"):
         weights.known_models(table)
+
+
+def test_the_bundled_model_is_there_and_at_most_30_megabytes() -> None:
+    files = [path for path in weights.locate("mini").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    assert sum(path.stat().st_size for path in files) <= 30e6

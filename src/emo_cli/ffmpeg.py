@@ -112,9 +112,7 @@ def running(
             process.wait()
 
 
-def _started(
-    command: list[str], feed: bool, output: int | IO[bytes], errors: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _started(command: list[str], feed: bool, output: int | IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
@@ -126,6 +124,4 @@ def _started(
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     except OSError as error:
-        raise DeviceError(
-            f"{command[0]} does not run ({error.strerror}); reinstall imageio-ffmpeg."
-        ) from error
+        raise DeviceError(f"{command[0]} does not run ({error.strerror}); reinstall imageio-ffmpeg.") from error

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import nn
+
+from emo_cli.stored import StoredNetwork, recorded
 
 SAMPLE_RATE = 16000
 HOP = 160  # samples, 10 ms
@@ -127,14 +127,14 @@ class _Block(nn.Module):
         return x + y
 
 
-class MiniHearing(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class MiniHearing(StoredNetwork):
     """A small convolutional listener, trained from nothing on synthetic voices in many languages.
 
     It takes the place that wav2vec 2.0 has in EMO (section 3.2, "Audio Layers"): the features before its heads
     are the tokens that the face attends to. One row sees 0.75 seconds to either side.
     """
 
-    @register_to_config
+    @recorded
     def __init__(
         self,
         bins: int = BINS,

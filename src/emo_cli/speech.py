@@ -232,9 +232,7 @@ def _name(path: Path) -> str:
 def _past_end(path: Path, seconds: float, start: float) -> InputError:
     if not seconds:
         return InputError(f"{_name(path)} holds no sound at all; record or copy it again.")
-    return InputError(
-        f"{_name(path)} is {seconds:.2f} seconds long and cannot start at {start:g}; start earlier."
-    )
+    return InputError(f"{_name(path)} is {seconds:.2f} seconds long and cannot start at {start:g}; start earlier.")
 
 
 def _plain(path: Path, start: float) -> Iterator[tuple[int, Samples]]:

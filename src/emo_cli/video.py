@@ -66,7 +66,8 @@ class _Container:
 
 _YUV = ("-pix_fmt", "yuv420p")
 _H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", *_YUV)
-_VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-cpu-used", "6", "-row-mt", "1", *_YUV)
+_SOON = ("-deadline", "realtime", "-cpu-used", "6", "-row-mt", "1")
+_VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_SOON, *_YUV)
 _AAC = ("-c:a", "aac", "-b:a", "192k")
 _CONTAINERS = {
     ".mp4": _Container(_H264, _AAC, ("-f", "mp4", "-movflags", "+faststart")),
@@ -104,9 +105,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        raise OutputError(
-            f"Nothing can be written in {path.parent} ({error.strerror}); choose another."
-        ) from error
+        raise OutputError(f"Nothing can be written in {path.parent} ({error.strerror}); choose another.") from error
 
 
 def write(
@@ -210,9 +209,7 @@ def probe(path: Path) -> Probe:
 
 def tags(path: Path) -> dict[str, str]:
     """What a video says about itself; keys in lower case. Raises InputError when it cannot be read."""
-    with ffmpeg.running(
-        [*ffmpeg.input_file(path), "-f", "ffmetadata", "pipe:1"], output=subprocess.PIPE
-    ) as reader:
+    with ffmpeg.running([*ffmpeg.input_file(path), "-f", "ffmetadata", "pipe:1"], output=subprocess.PIPE) as reader:
         text = reader.stdout.read().decode("utf-8", "replace")
         _check_read(path, reader)
     found: dict[str, str] = {}
@@ -297,9 +294,7 @@ def _fit_sound(
     part: Path, fitted: Path, seconds: Fraction, sound: Track, tags: Mapping[str, str], container: _Container
 ) -> None:
     """A second pass, where the frames were not as many as the sound is long: pictures copied, sound anew."""
-    command = _command(
-        ffmpeg.input_file(part), ("-c:v", "copy"), sound, seconds, tags, container, f"file:{fitted}"
-    )
+    command = _command(ffmpeg.input_file(part), ("-c:v", "copy"), sound, seconds, tags, container, f"file:{fitted}")
     with ffmpeg.running(command) as encoder:
         words = encoder.failure()
     if words is not None:
@@ -333,8 +328,8 @@ def _command(
             "[heard]",
             *container.sound,
         ]
-    # What the sound file says about itself (a place, an artist, chapters) is not true of this video.
-    command += ["-map", "0:v:0", *codec, "-map_metadata", "-1", "-map_chapters", "-1", *container.file]
+    # Chapters would come from the sound file; they are not true of this video.
+    command += ["-map", "0:v:0", *codec, "-map_chapters", "-1", *container.file]
     if "-movflags" in container.file and not _MP4_KEYS.issuperset(key.lower() for key in tags):
         flags = command.index("-movflags") + 1
         command[flags] += "+use_metadata_tags"

@@ -1,24 +1,38 @@
-"""The bundled model's codec: motion of a face on a fixed 32 x 32 chart, packed into small latents, and drawn on a photo."""
+"""The bundled model's codec: a face's motion on a fixed 32 x 32 chart, packed into latents, drawn on a photo."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch.nn import functional
 
+from emo_cli.chart.drawing import draw, frames_at_once
+from emo_cli.chart.eyes import close_lids
 from emo_cli.chart.geometry import LID_PAIRS, LIP_PAIRS, POINTS, lip_gaps
+from emo_cli.chart.head import soft_limited
+from emo_cli.chart.mouth import Interior, fit_interior, picture_shapes
+from emo_cli.chart.sheet import Sheet, open_sheet
+from emo_cli.networks.codec import Canvas, Motion, Strength
+from emo_cli.stored import StoredNetwork, recorded
+
+if TYPE_CHECKING:
+    from emo_cli.portrait import Portrait
 
 _CLOSURE_CENTRE, _CLOSURE_SPAN = 0.35, 0.5
 _REFERENCE_SPAN = 0.6  # centimetres: about the spread of identities
+_CLOSING = 0.6  # closure above this draws the lips together, up to exactly closed at 1
 _UPPER_SHARE, _LOWER_SHARE = 0.35, 0.65  # of a closing mouth: the lower lip travels further
 
 
-class FlowCodec(ModelMixin, ConfigMixin):
+class FlowCodec(StoredNetwork):
     """Displacements of 468 face points as latents (49, 8, 8), and latents as pictures.
 
-    It has no trained weights: all buffers are fitted once from a face rig (`training/fitting.py`). The chart is the same
-    for every face, so the lip seam is always at the same cells.
+    It has no trained weights: all buffers are fitted once from a face rig (`training/fitting.py`). The chart is
+    the same for every face, so the lip seam is always at the same cells.
     """
 
     mean: torch.Tensor
@@ -29,8 +43,11 @@ class FlowCodec(ModelMixin, ConfigMixin):
     lower_spread: torch.Tensor
     lid_spread: torch.Tensor
     triangles: torch.Tensor
+    upper_teeth: torch.Tensor
+    lower_teeth: torch.Tensor
+    jaw: torch.Tensor
 
-    @register_to_config
+    @recorded
     def __init__(self, grid: int = 32, patch: int = 4, triangle_count: int = 852) -> None:
         super().__init__()
         self.grid, self.patch = grid, patch
@@ -42,10 +59,14 @@ class FlowCodec(ModelMixin, ConfigMixin):
             "upper_spread": (POINTS, len(LIP_PAIRS)),
             "lower_spread": (POINTS, len(LIP_PAIRS)),
             "lid_spread": (POINTS, 2 * len(LID_PAIRS)),
+            "jaw": (3,),
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("triangles", torch.zeros(triangle_count, 3, dtype=torch.int64))
+        upper, lower = picture_shapes()
+        self.register_buffer("upper_teeth", torch.zeros(upper, dtype=torch.uint8))
+        self.register_buffer("lower_teeth", torch.zeros(lower, dtype=torch.uint8))
         self._matrices: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
@@ -92,29 +113,91 @@ class FlowCodec(ModelMixin, ConfigMixin):
         return torch.cat([folded, torch.zeros_like(folded[..., :1, :, :])], -3)
 
     def close_lips(
-        self, canonical: torch.Tensor, displacement: torch.Tensor, closure: torch.Tensor
+        self,
+        canonical: torch.Tensor,
+        displacement: torch.Tensor,
+        closure: torch.Tensor,
+        closed: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Bring the inner lips together on a face's own geometry, differentiably.
 
         With closure 1 all nine inner-lip pairs get the mean face's (closed) gap, whatever the photo's mouth does; lips
-        never cross, whatever the closure.
+        never cross further than they do in the photo, whatever the closure.
 
         Args:
             canonical: (..., 468, 3) the photo's face, broadcast against `displacement`.
             displacement: (..., 468, 3) centimetres.
             closure: (...,) 0 unchanged .. 1 closed.
+            closed: (9, 3) gaps of closed lips, where they are not the mean face's.
 
         Returns:
             The displacement (..., 468, 3) with the lips and the skin around them moved.
         """
-        excess = lip_gaps(canonical + displacement) - lip_gaps(self.mean.to(displacement))
+        closed = lip_gaps(self.mean.to(displacement)) if closed is None else closed
+        excess = lip_gaps(canonical + displacement) - closed
+        crossed = (lip_gaps(canonical) - closed)[..., 1].clamp(max=0)
         weight = closure[..., None]
-        height = excess[..., 1].clamp(min=0) * weight + excess[..., 1].clamp(max=0)
+        height = excess[..., 1].clamp(min=0) * weight + (excess[..., 1] - crossed).clamp(max=0)
         depth = excess[..., 2] * weight
         moved = torch.stack([torch.zeros_like(height), height, depth], -1)  # (..., 9, 3)
         upper = torch.einsum("vp,...pk->...vk", self.upper_spread.to(moved), moved)
         lower = torch.einsum("vp,...pk->...vk", self.lower_spread.to(moved), moved)
         return displacement - _UPPER_SHARE * upper + _LOWER_SHARE * lower
+
+    def open(self, portrait: Portrait, size: int | None = None) -> Canvas:
+        """Prepare a portrait for animation at `size` pixels along its longer side (its own size if not given)."""
+        size = max(portrait.image.shape[:2]) if size is None else size
+        mean, bias, triangles = (buffer.cpu() for buffer in (self.mean, self.bias, self.triangles))
+        sheet = open_sheet(portrait, size, mean.float(), bias.float(), triangles)
+        return Canvas(self.reference(sheet.canonical.to(self.mean))[None], sheet)
+
+    @torch.no_grad()
+    def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
+        """Draw the motion on the portrait.
+
+        Without motion (zero latents, zero pose, open lids) a frame is exactly the portrait's image. No smoothing in
+        time: what the sampler gives is drawn.
+
+        Args:
+            motion: latents (frames, 49, 8, 8); pose in degrees is bent softly under what a photo can bear.
+            strength: `lips` scales the mouth's region, `expression` the rest of the face (0 also stops blinks),
+                `motion` the head.
+
+        Yields:
+            Frames uint8 (height, width, 3), drawn a few at a time so that memory stays flat.
+        """
+        sheet: Sheet = canvas.sheet
+        interior = self._interior(sheet)
+        spread = self.lid_spread.cpu().float()
+        frames = len(motion.latents)
+        pose = torch.zeros(frames, 3) if motion.pose is None else motion.pose.cpu().float() * strength.motion
+        lids = torch.zeros(frames) if motion.lids is None or strength.expression == 0 else motion.lids.cpu().float()
+        together = frames_at_once(sheet)
+        for start in range(0, frames, together):
+            piece = slice(start, start + together)
+            displacement = self._displacement(sheet, motion.latents[piece], strength)
+            points = sheet.points + sheet.similarity.invert_vectors(displacement)
+            points = close_lids(points, sheet.points, lids[piece], spread)
+            yield from draw(sheet, points, soft_limited(pose[piece], sheet.turned), interior)
+
+    def save_pretrained(self, folder: Path | str, dtype: torch.dtype | None = None) -> None:
+        """Write the tables to a folder, always exactly: in half precision faces would be a millimetre off."""
+        super().save_pretrained(folder)
+
+    def _displacement(self, sheet: Sheet, latents: torch.Tensor, strength: Strength) -> torch.Tensor:
+        """What latents (frames, 49, 8, 8) do to this face: (frames, 468, 3) centimetres, lips closed exactly."""
+        displacement, closure = (part.cpu() for part in self.unpack(latents.float().to(self.mean.device)))
+        share = sheet.lips * strength.lips + (1 - sheet.lips) * strength.expression
+        displacement = displacement * (share * sheet.outline)[:, None]
+        weight = ((closure - _CLOSING) / (1 - _CLOSING)).clamp(0, 1) * min(strength.lips, 1.0)
+        # In this photo lips are closed when its landmarks meet, and those are the rig's points plus the bias.
+        closed = lip_gaps(self.mean.cpu().float())
+        closed[:, 1] = -lip_gaps(self.bias.cpu().float())[:, 1]
+        return self.close_lips(sheet.canonical, displacement, weight, closed)
+
+    def _interior(self, sheet: Sheet) -> Interior:
+        mean, jaw = self.mean.cpu().float(), self.jaw.cpu().float()
+        return fit_interior(sheet, mean, jaw, self.upper_teeth.cpu(), self.lower_teeth.cpu())
 
     def _both_matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The sampling matrix (468, cells) and its smooth inverse (cells, 468), derived from `uv` once."""

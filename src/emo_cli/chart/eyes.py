@@ -14,7 +14,8 @@ _BESIDE = {
     RIGHT_LOWER_LID: (25, 110, 24, 23, 22, 26, 112),
     LEFT_LOWER_LID: (341, 256, 252, 253, 254, 339, 255),
 }
-_MARGIN_PLACE, _MARGIN_FOLLOWS = 0.35, 0.06  # the lid's margin: where it ends, and how much of its ring's motion it takes
+# The lid's margin: where it ends on the way to the ring, and how much of the ring's motion it takes.
+_MARGIN_PLACE, _MARGIN_FOLLOWS = 0.35, 0.06
 
 
 def close_lids(points: torch.Tensor, rest: torch.Tensor, lids: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:

@@ -31,6 +31,7 @@ OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
+EYE_CORNERS = (33, 263)  # outer
 CHIN = (152, 175, 199, 148, 377)
 
 # Points that speech and expression hardly move: upper outline, nose, eye corners, brow centre.

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.geometry import OVAL
+from emo_cli.chart.geometry import EYE_CORNERS, OVAL
 
 LIMITS = (12.0, 8.0, 8.0)  # degrees of yaw, pitch, roll that a flat photo can bear
 _PIVOT_DOWN, _PIVOT_BACK = 0.55, 0.55  # in face heights and widths from the outline's centre
+_SIDE_DEPTH = 0.45  # share of the depth behind the eyes' outer corners that is turned
 _STEPS = 5  # of the inversion; the field contracts by less than 0.4 a step
 
 
@@ -21,14 +22,14 @@ def smooth_step(x: torch.Tensor, start: float | torch.Tensor, stop: float | torc
 
 
 def soft_limited(pose: torch.Tensor, turned: float) -> torch.Tensor:
-    """Pose (frames, 3) in degrees bent smoothly under the limits, narrower when the photo is already turned (degrees)."""
+    """Pose (frames, 3) in degrees bent smoothly under the limits; `turned` is the yaw the photo already has."""
     shrink = 1 - 0.5 * float(smooth_step(torch.tensor(abs(turned)), 8.0, 25.0))
     limit = pose.new_tensor(LIMITS) * pose.new_tensor([shrink, 1.0, 1.0])
     return limit * torch.tanh(pose / limit)
 
 
 def rotations(pose: torch.Tensor) -> torch.Tensor:
-    """Yaw, pitch, roll (frames, 3) in degrees as matrices (frames, 3, 3): roll after yaw after pitch, y up, z forward."""
+    """Yaw, pitch, roll (frames, 3) in degrees as (frames, 3, 3): roll after yaw after pitch, y up, z forward."""
     cos, sin = torch.cos(torch.deg2rad(pose)), torch.sin(torch.deg2rad(pose))
     (cy, cp, cr), (sy, sp, sr) = cos.unbind(-1), sin.unbind(-1)
     zero, one = torch.zeros_like(cy), torch.ones_like(cy)
@@ -41,6 +42,18 @@ def rotations(pose: torch.Tensor) -> torch.Tensor:
 def turn(points: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
     """Points (frames or 1, n, 3), upright, turned about a pivot (3,) -> (frames, n, 3)."""
     return (points - pivot) @ rotation.mT + pivot
+
+
+def flattened(points: torch.Tensor) -> torch.Tensor:
+    """Upright face points (468, 3) whose sides are less deep than they are.
+
+    A photo shows the sides of a face at a grazing angle: turned at their true depth they would fold over hair and ears,
+    with a hard edge.
+    """
+    depth = points[:, 2]
+    front = depth[list(EYE_CORNERS)].mean()
+    kept = torch.where(depth < front, front + (depth - front) * _SIDE_DEPTH, depth)
+    return torch.stack([points[:, 0], points[:, 1], kept], 1)
 
 
 def pivot_of(points: torch.Tensor) -> torch.Tensor:

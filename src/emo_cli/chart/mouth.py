@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.canvas import Canvas
 from emo_cli.chart.geometry import CHIN, LOWER_INNER_LIP, UPPER_INNER_LIP, lip_gaps
 from emo_cli.chart.head import smooth_step
 from emo_cli.chart.openings import Opening, Shares
+from emo_cli.chart.sheet import Sheet
 
 PICTURE_DENSITY = 60  # pixels per centimetre of the teeth pictures
 UPPER_BOX = (-3.2, 3.2, -3.7, -1.7)  # left, right, bottom, top in the rig's centimetres
 LOWER_BOX = (-3.2, 3.2, -6.2, -3.8)
 LOWER_OPENING = 0.4  # how far the jaw is open in the lower picture
-_LOWER_RAISE = 0.2  # centimetres: open lips uncover more of the lower teeth than the rig's do
+_UPPER_DROP, _LOWER_RAISE = 0.25, 0.15  # centimetres: open lips uncover more of the teeth than the rig's do
 _ARCH = 0.4  # 1 / cm: how the row of teeth bends back to the sides
 _INCISORS = -3.53  # the rig's height of the upper incisors' edge, centimetres
 _EDGE_TRUST = 0.5  # centimetres by which the photo's own teeth may correct it
@@ -47,7 +47,7 @@ class Interior:
     light: torch.Tensor
 
     def paint(
-        self, canvas: Canvas, points: torch.Tensor, rotation: torch.Tensor, edge: Opening, share: Shares,
+        self, sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, edge: Opening, share: Shares,
         pixels: torch.Tensor, own: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
         """Colours inside the lips.
@@ -59,16 +59,17 @@ class Interior:
         Returns:
             (frames, 3, height, width).
         """
-        centimetre = 1 / canvas.similarity.scale  # in pixels
-        rest, gap = float(canvas.openings[0].gap), edge.gap
+        centimetre = 1 / sheet.similarity.scale  # in pixels
+        rest, gap = float(sheet.openings[0].gap), edge.gap
+        own = own * self._narrowed(sheet, share, centimetre).view(len(own), 1, *own.shape[-2:])
         drawn = smooth_step(gap, 1.15 * rest + 0.02 * centimetre, 1.6 * rest + 0.14 * centimetre)[:, None, None, None]
         if not bool((drawn > 0).any()):
             return own
         size = own.shape[-2:]
-        opened = self._opened(canvas, points)
+        opened = self._opened(sheet, points)
         colour = own.new_tensor(_DEEP)[None, :, None, None] * self.light.mean()
         for picture, box, drop in ((self.lower, LOWER_BOX, opened), (self.upper, UPPER_BOX, None)):
-            places = self._places(canvas, rotation, pixels, drop)
+            places = self._places(sheet, rotation, pixels, drop)
             layer = functional.grid_sample(
                 picture.expand(len(places), -1, -1, -1), _normalised(places, box).view(len(places), *size, 2),
                 "bilinear", "zeros", align_corners=False,
@@ -78,20 +79,28 @@ class Interior:
         colour = colour * shade ** own.new_tensor(_WARMTH)[:, None, None]
         return own + (colour - own) * drawn
 
-    def _opened(self, canvas: Canvas, points: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def _narrowed(sheet: Sheet, share: Shares, centimetre: float) -> torch.Tensor:
+        """Light (frames, n) on the photo's own teeth: lips that nearly meet leave a dark line, not a white one."""
+        upper, lower = sheet.openings[0].edges(share.along)
+        room = torch.minimum(0.8 * (lower - upper), share.above.new_tensor(0.2 * centimetre)).clamp(min=1e-3)
+        return 0.3 + 0.7 * ((share.above + share.below) / room).clamp(0, 1)
+
+    def _opened(self, sheet: Sheet, points: torch.Tensor) -> torch.Tensor:
         """How far the jaw is open (frames,), 0 closed, 1 the rig's widest."""
-        moved = (points - canvas.points)[:, list(CHIN)].mean(1)
-        drop = -(moved @ canvas.similarity.rotation.T)[:, 1] * canvas.similarity.scale
-        return (self.resting + drop / self.jaw[2]).clamp(min=0)
+        moved = (points - sheet.points)[:, list(CHIN)].mean(1)
+        drop = -(moved @ sheet.similarity.rotation.T)[:, 1] * sheet.similarity.scale
+        return (self.resting + drop / self.jaw[2].clamp(min=0.1)).clamp(min=0)
 
     def _places(
-        self, canvas: Canvas, rotation: torch.Tensor, pixels: torch.Tensor, opened: torch.Tensor | None
+        self, sheet: Sheet, rotation: torch.Tensor, pixels: torch.Tensor, opened: torch.Tensor | None
     ) -> torch.Tensor:
         """Places (frames, n, 2) in the rig's frontal teeth picture that show at pixels, on the bent row of teeth."""
-        similarity = canvas.similarity
+        similarity = sheet.similarity
         onto = rotation @ similarity.rotation.T / similarity.scale  # (frames, 3, 3) centimetres to turned pixels
-        base = (similarity.source_centre - canvas.pivot) @ rotation.mT + canvas.pivot
+        base = (similarity.source_centre - sheet.pivot) @ rotation.mT + sheet.pivot
         drop = rotation.new_zeros(len(rotation), 3)
+        drop[:, 1] = -_UPPER_DROP
         if opened is not None:
             drop[:, 1:] = (opened - LOWER_OPENING)[:, None] * self.jaw[:2]
             drop[:, 1] += _LOWER_RAISE
@@ -106,8 +115,16 @@ class Interior:
         return places / self.scale
 
 
+def picture_shapes() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Heights, widths and channels of the upper and the lower picture."""
+    sizes = []
+    for left, right, bottom, top in (UPPER_BOX, LOWER_BOX):
+        sizes.append((round((top - bottom) * PICTURE_DENSITY), round((right - left) * PICTURE_DENSITY), 4))
+    return sizes[0], sizes[1]
+
+
 def fit_interior(
-    canvas: Canvas, mean: torch.Tensor, jaw: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor
+    sheet: Sheet, mean: torch.Tensor, jaw: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor
 ) -> Interior:
     """Place and light the rig's teeth in a portrait's mouth.
 
@@ -115,7 +132,7 @@ def fit_interior(
         mean: (468, 3) the rig's face; jaw: (3,) see `Interior`.
         upper, lower: (height, width, 4) uint8 pictures.
     """
-    face = canvas.canonical
+    face = sheet.similarity.apply(sheet.points)  # where the landmarks are, not the rig's points
     lips = list(_LIPS)
     shift = face[lips].mean(0) - mean[lips].mean(0)
     opening = float((lip_gaps(face)[4, 1] - lip_gaps(mean)[4, 1]).clamp(min=0))
@@ -129,11 +146,11 @@ def fit_interior(
     anchor = mean[[13, 14]].mean(0)
     front = torch.stack([mean.new_tensor(0.0), mean.new_tensor(0.0), mean[13, 2] - 0.3])
     shift = shift + (1 - scale) * anchor * mean.new_tensor([1.0, 1.0, 0.0]) + front
-    light, edge = _light(canvas), None
+    light, edge = _light(sheet), None
     if opening > 0.25:
-        light, edge = _own_teeth(canvas, light)
+        light, edge = _own_teeth(sheet, light)
     if edge is not None:
-        shift[1] += (edge - scale * _INCISORS - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
+        shift[1] += (edge - scale * (_INCISORS - _UPPER_DROP) - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
     return Interior(
         upper=_premultiplied(upper),
         lower=_premultiplied(lower),
@@ -145,7 +162,7 @@ def fit_interior(
     )
 
 
-def _own_teeth(canvas: Canvas, light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _own_teeth(sheet: Sheet, light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Colour of white and height of the upper teeth's edge, centimetres, where the photo shows its own teeth.
 
     Looks down the middle columns of the opening for the first bright band and where it ends.
@@ -153,13 +170,13 @@ def _own_teeth(canvas: Canvas, light: torch.Tensor) -> tuple[torch.Tensor, torch
     Returns:
         The light (3,), and the canonical height of the edge or None when there are no bright teeth to see.
     """
-    rest = canvas.openings[0]
+    rest = sheet.openings[0]
     along, part = torch.linspace(0.38, 0.62, 13), torch.linspace(0.04, 0.96, 47)
     upper, lower = rest.edges(along[None])
     height = torch.lerp(upper[0][None], lower[0][None], part[:, None])  # (47, 13)
     places = rest.pixels(along.expand(47, -1).reshape(1, -1), height.reshape(1, -1))
-    size = places.new_tensor([canvas.photo.shape[3], canvas.photo.shape[2]])
-    seen = functional.grid_sample(canvas.photo, (places * 2 / size - 1)[None], "bilinear", align_corners=False)
+    size = places.new_tensor([sheet.photo.shape[3], sheet.photo.shape[2]])
+    seen = functional.grid_sample(sheet.photo, (places * 2 / size - 1)[None], "bilinear", align_corners=False)
     colours = seen.view(3, 47, 13).median(2).values  # (3, 47) down the middle
     whiteness = colours.amin(0)  # flesh is poor in blue and green
     peak, at = whiteness[: 47 * 3 // 4].max(0)
@@ -169,9 +186,9 @@ def _own_teeth(canvas: Canvas, light: torch.Tensor) -> tuple[torch.Tensor, torch
     row = int(at) + int(ends[0, 0]) if len(ends) else 46
     own = colours[:, max(0, int(at) - 4) : int(at) + 5].mean(1) / colours.new_tensor(_ENAMEL)
     place = places.view(47, 13, 2)[row, 6]
-    upright = torch.cat([place * place.new_tensor([1.0, -1.0]), canvas.points[13, 2:]])
-    edge = canvas.similarity.apply(upright[None])[0, 1]
-    return own.clamp(0.3, 1.15), edge
+    upright = torch.cat([place * place.new_tensor([1.0, -1.0]), sheet.points[13, 2:]])
+    edge = sheet.similarity.apply(upright[None])[0, 1]
+    return torch.maximum(own, 0.6 * light).clamp(max=1.1), edge
 
 
 def _premultiplied(picture: torch.Tensor) -> torch.Tensor:
@@ -190,17 +207,17 @@ def _normalised(places: torch.Tensor, box: tuple[float, float, float, float]) ->
 
 def _shade(share: Shares, centimetre: float) -> torch.Tensor:
     """Light (frames, n) inside the lips: less under the upper lip and towards the corners."""
-    under = 0.5 + 0.5 * smooth_step(share.above / centimetre, -0.05, 0.4)
+    under = 0.6 + 0.4 * smooth_step(share.above / centimetre, -0.05, 0.35)
     over = 0.75 + 0.25 * smooth_step(share.below / centimetre, -0.05, 0.25)
     side = 1 - 0.6 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
     return under * over * side
 
 
-def _light(canvas: Canvas) -> torch.Tensor:
+def _light(sheet: Sheet) -> torch.Tensor:
     """What the light of the scene makes of white, judged by the skin of cheeks and nose."""
-    x, y = canvas.screen[[50, 280, 101, 330, 4, 205, 425]].round().long().unbind(1)
-    height, width = canvas.photo.shape[2:]
-    skin = canvas.photo[0, :, y.clamp(0, height - 1), x.clamp(0, width - 1)].median(1).values.clamp(min=1)
-    brightness = float((skin.mean() / 160).clamp(0.35, 1.1)) ** 0.7
+    x, y = sheet.screen[[50, 280, 101, 330, 4, 205, 425]].round().long().unbind(1)
+    height, width = sheet.photo.shape[2:]
+    skin = sheet.photo[0, :, y.clamp(0, height - 1), x.clamp(0, width - 1)].median(1).values.clamp(min=1)
+    brightness = float((skin.mean() / 185).clamp(0.35, 1.0)) ** 0.7
     tint = skin / skin.mean() / skin.new_tensor([1.26, 0.95, 0.79])
     return brightness * (tint**0.3).clamp(0.9, 1.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 _SAMPLES = 65
 
@@ -58,7 +59,8 @@ class Shares:
     """Who shows at each pixel of a box: the opening's inside, else the skin above its seam, else the skin below.
 
     Attributes:
-        along, height: (frames, n) local coordinates; above, below: (frames, n) pixels under the upper and over the lower edge.
+        along, height: (frames, n) local coordinates.
+        above, below: (frames, n) pixels under the upper and over the lower edge.
         inside: (frames, n) 0..1; over: (frames, n) share of the upper skin where not inside.
     """
 
@@ -77,7 +79,8 @@ def opening(points: torch.Tensor, upper: tuple[int, ...], lower: tuple[int, ...]
     length = way.norm(dim=-1)
     axis = way / length[:, None]
     frame = Opening(origin, axis, length, length[:, None], length[:, None])
-    return Opening(origin, axis, length, _curve(*frame.local(points[:, list(upper)])), _curve(*frame.local(points[:, list(lower)])))
+    edges = (_curve(*frame.local(points[:, list(side)])) for side in (upper, lower))
+    return Opening(origin, axis, length, *edges)
 
 
 def shares(edge: Opening, pixels: torch.Tensor, softness: float) -> Shares:
@@ -133,3 +136,46 @@ def behind(rest: Opening, edge: Opening, pixels: Shares, rigid: torch.Tensor, sl
     stretched = upper + pixels.above * room / now
     kept = torch.minimum(torch.maximum(height, upper - slack), lower + slack)
     return rest.pixels(along, torch.lerp(kept, stretched, wide))
+
+
+def lid_tucks(rest: Opening, centimetre: float, points: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far outside its edges a closing eye's skin is taken from: upper and lower, each (points, 2) pixels."""
+    taper = torch.sin(torch.linspace(0, torch.pi, points))[:, None]
+    up = _upward(rest)
+    return up * taper * 0.02 * centimetre, -up * taper * 0.08 * centimetre
+
+
+def lip_tucks(
+    rest: Opening, photo: torch.Tensor, centimetre: float, edges: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far outside its edges a closing mouth's lips are taken from: past the last white of the teeth.
+
+    Args:
+        photo: (1, 3, height, width); centimetre: in pixels.
+        edges: screen places of the upper and the lower inner lip, each (points, 2).
+
+    Returns:
+        Upper and lower, each (points, 2) pixels.
+    """
+    steps = torch.linspace(0.05, 0.3, 11)
+    size = photo.new_tensor([photo.shape[3], photo.shape[2]])
+    taper = torch.sin(torch.linspace(0, torch.pi, len(edges[0])))
+    tucks = []
+    for edge, sign in zip(edges, (1.0, -1.0), strict=True):
+        outward = sign * _upward(rest) * centimetre
+        places = edge[None] + steps[:, None, None] * outward  # (steps, points, 2)
+        seen = functional.grid_sample(photo, (places * 2 / size - 1)[None], "bilinear", align_corners=False)
+        whiteness = seen[0].amin(0)  # (steps, points): lips are poor in green and blue
+        lip = whiteness[-4:].amin(0)
+        white = (whiteness > lip + 0.3 * (whiteness.amax(0) - lip).clamp(min=30)).float()
+        last = (white * torch.arange(1, len(steps) + 1)[:, None]).amax(0).long().clamp(max=len(steps) - 1)
+        reach = steps[last]
+        reach = torch.stack([reach, reach.roll(1), reach.roll(-1)]).amax(0)
+        tucks.append((reach * taper)[:, None] * outward)
+    return tucks[0], tucks[1]
+
+
+def _upward(rest: Opening) -> torch.Tensor:
+    """Unit vector (2,) from the lower to the upper edge, on the screen."""
+    x, y = rest.axis[0]
+    return torch.stack([y, -x])

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def main() -> None:
     """Run the command that the arguments name, and leave with its exit code (see docs/development.md)."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
+    if not os.environ.get("EMO_DEBUG"):
+        warnings.simplefilter("ignore")  # libraries talk to programmers; ours to users is Report.warn
     try:
         app(prog_name="emo")
     except EmoError as error:

@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, file("--json", help="Print the result as one JSON o
 MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it still.")]
 ExpressionOption = Annotated[float, factor(help="How strongly the face moves besides the lips.")]
 LipsOption = Annotated[float, factor(help="How far the lips move.")]
-SpeedOption = Annotated[float, factor(help="How fast the head moves.")]
+SpeedOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help="How fast the head moves.")]
 FramingOption = Annotated[
     Framing, look(help="Show the face, head and shoulders, or the full photo with the moving face in it.")
 ]

@@ -24,6 +24,7 @@ class Report:
         self._live = _live_line() if sys.stderr.isatty() and not quiet else None
         self._task = self._live.add_task("starting", total=None) if self._live else None
         self._began = self._spoke = time.perf_counter()
+        self._done, self._total, self._step = 0, 0, ""
 
     def __enter__(self) -> Self:
         if self._live:
@@ -46,26 +47,32 @@ class Report:
 
     def step(self, done: int, total: int) -> None:
         """One more denoising step of the present frames is finished."""
+        self._step = f"step {done} of {total}"
         if self._live and self._task is not None:
-            self._live.update(self._task, description=f"making frames, step {done}/{total}")
-        elif self._due():
-            self.line(f"step {done} of {total}")
+            self._live.update(self._task, description=f"making frames, {self._step}")
+        else:
+            self._now_and_then()
 
     def frame(self, done: int, total: int) -> None:
         """One more frame is finished."""
+        self._done, self._total = done, total
         if self._live and self._task is not None:
             self._live.update(self._task, completed=done, total=total)
-        elif self._due():
-            speed = done / (self._spoke - self._began)
-            self.line(f"frame {done} of {total}, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left")
+        else:
+            self._now_and_then()
 
-    def _due(self) -> bool:
-        """Where there is no terminal: is it time for another line?"""
+    def _now_and_then(self) -> None:
+        """Where there is no terminal: one line about frames, if the last one is long enough ago."""
         now = time.perf_counter()
         if now - self._spoke < PAUSE:
-            return False
+            return
         self._spoke = now
-        return True
+        if not self._done:
+            self.line(f"first frames, {self._step}")
+            return
+        speed = self._done / (now - self._began)
+        left = (self._total - self._done) / speed
+        self.line(f"frame {self._done} of {self._total}, {speed:.1f} frames/s, {left:.0f} s left")
 
     def warn(self, sentence: str) -> None:
         """Something is not as the user asked, or looks doubtful."""

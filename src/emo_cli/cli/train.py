@@ -15,6 +15,8 @@ optional = partial(Option, show_default=False)
 
 RIG_HELP = "Tables of the face rig; docs/training.md says how to get them."
 RigOption = Annotated[Path, Option(metavar="FILE", help=RIG_HELP)]
+HEAD_HELP = "Head model that the teeth are pictured from. Without it an open mouth is dark."
+HeadModelOption = Annotated[Path | None, optional("--head-model", metavar="FILE", help=HEAD_HELP)]
 OUT_HELP = "Where speech, checkpoints and the finished model go."
 OutOption = Annotated[Path, Option(metavar="FOLDER", help=OUT_HELP)]
 PresetOption = Annotated[str, Option(metavar="NAME", help="Which kind of model.")]
@@ -26,12 +28,14 @@ StepsOption = Annotated[int | None, optional(min=1, help="Steps of each stage, i
 MinutesOption = Annotated[float | None, optional(min=0, help="Pause each stage after so long.")]
 SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same data and weights.")]
 WorkersOption = Annotated[int, Option(min=1, help="Processes that make speech.")]
+ProcessesOption = Annotated[int, Option(min=1, help="Processes that learn motion together, one core each.")]
 ResumeOption = Annotated[bool, Option("--resume", help="Go on with what --out holds.")]
 
 
 def train(
     rig: RigOption,
     out: OutOption,
+    head_model: HeadModelOption = None,
     preset: PresetOption = "mini",
     data: DataOption = None,
     stage: StageOption = None,
@@ -39,7 +43,9 @@ def train(
     minutes: MinutesOption = None,
     seed: SeedOption = 0,
     workers: WorkersOption = 1,
-    resume: ResumeOption = False,
+    processes: ProcessesOption = 1,
+    resume: ProcessesOption = Annotated[int, Option(min=1, help="Processes that learn motion together, one core each.")]
+ResumeOption = False,
 ) -> None:
     """Train a model on synthetic voices and a face rig; docs/training.md tells how, step by step."""
     if not resume and out.is_dir() and any(out.iterdir()):
@@ -49,6 +55,8 @@ def train(
         from emo_cli.training.stages import TrainOptions
         from emo_cli.training.stages import train as run
 
-        options = TrainOptions(rig, out, preset, data, stage, steps, minutes, seed, workers)
+        options = TrainOptions(
+            rig, out, head_model, preset, data, stage, steps, minutes, seed, workers, processes
+        )
         folder = run(options, report.line)
         report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")

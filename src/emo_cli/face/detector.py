@@ -135,9 +135,7 @@ def detect(network: ShortRange | FullRange, picture: np.ndarray, angle: float = 
     points = values[0].double().numpy()[rows].reshape(-1, 8, 2) / network.pixels
     points[:, 2:] += centres
     points[:, 0] += centres[:, 0]
-    return [
-        _placed(merged, score, square, (left, top), factor) for merged, score in _merge(points, scores[rows])
-    ]
+    return [_placed(merged, score, square, (left, top), factor) for merged, score in _merge(points, scores[rows])]
 
 
 def _reduced(picture: np.ndarray) -> tuple[np.ndarray, int]:
@@ -173,9 +171,7 @@ def _overlaps(one: np.ndarray, many: np.ndarray) -> np.ndarray:
     return overlaps
 
 
-def _placed(
-    points: np.ndarray, score: float, square: Square, border: tuple[int, int], factor: int
-) -> Detection:
+def _placed(points: np.ndarray, score: float, square: Square, border: tuple[int, int], factor: int) -> Detection:
     """From fractions of the network's input (8, 2) to pixels of the picture it was cut from."""
     side = float(points[1].max()) * square.side * factor
     placed = (square.to_picture(np.delete(points, 1, axis=0)) - np.array(border)) * factor

@@ -105,9 +105,7 @@ class FaceFinder:
         """Ways of looking, from the usual to the costly."""
         yield self._any_way_up(picture)
         for count in TILINGS:
-            yield _distinct(
-                [found for tile in _tiles(picture, count) for found in self._in_tile(picture, tile)]
-            )
+            yield _distinct([found for tile in _tiles(picture, count) for found in self._in_tile(picture, tile)])
 
     def _any_way_up(self, picture: np.ndarray) -> list[Detection]:
         upright = self._upright(picture)

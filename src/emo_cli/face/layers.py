@@ -47,9 +47,7 @@ class BlazeBlock(nn.Module):
         self.activation = activation(width_out, learned_slope)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.activation(
-            self.pointwise(self.depthwise(x)) + shortcut(x, self.width, self.stride)
-        )
+        y: torch.Tensor = self.activation(self.pointwise(self.depthwise(x)) + shortcut(x, self.width, self.stride))
         return y
 
 
@@ -64,9 +62,7 @@ class DoubleBlazeBlock(nn.Module):
             nn.Conv2d(width_in, middle, 1),
             nn.ReLU(),
         )
-        self.widen = nn.Sequential(
-            SameConv(middle, middle, 3, groups=middle), nn.Conv2d(middle, width_out, 1)
-        )
+        self.widen = nn.Sequential(SameConv(middle, middle, 3, groups=middle), nn.Conv2d(middle, width_out, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.widen(self.narrow(x)) + shortcut(x, self.width, self.stride))

@@ -65,9 +65,7 @@ class _Region(nn.Module):
             _block(64, 64),
             _block(64, 128, 2),
         )
-        self.branches = nn.ModuleDict(
-            {name: self._branch(len(indices)) for name, indices in plan.outputs.items()}
-        )
+        self.branches = nn.ModuleDict({name: self._branch(len(indices)) for name, indices in plan.outputs.items()})
 
     @staticmethod
     def _branch(count: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """Derive the 468-point rig from a head model: show rendered heads to the face mesh and see which vertex is which point.
 
-    python -m emo_cli.training.correspondence ICT-FaceKit/FaceXModel --out rig.npz
+python -m emo_cli.training.correspondence ICT-FaceKit/FaceXModel --out rig.npz
 """
 
 from __future__ import annotations
@@ -14,8 +14,16 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from emo_cli.chart.geometry import LOWER_INNER_LIP, LOWER_OUTER_LIP, POINTS, STABLE, UPPER_INNER_LIP, UPPER_OUTER_LIP
-from emo_cli.chart.geometry import procrustes, upright
+from emo_cli.chart.geometry import (
+    LOWER_INNER_LIP,
+    LOWER_OUTER_LIP,
+    POINTS,
+    STABLE,
+    UPPER_INNER_LIP,
+    UPPER_OUTER_LIP,
+    procrustes,
+    upright,
+)
 from emo_cli.errors import FaceError
 from emo_cli.face.landmarks import LEFT_EYE_REGION, RIGHT_EYE_REGION
 from emo_cli.training.rig import HeadModel, Rig
@@ -114,7 +122,8 @@ def even_handed(find_landmarks: LandmarkFinder, partner: np.ndarray) -> Landmark
         straight, flipped = find_landmarks(picture), find_landmarks(np.ascontiguousarray(picture[:, ::-1]))
         if straight is None or flipped is None:
             return None
-        return (straight[:POINTS] + _unflipped(flipped, picture)[partner]) / 2
+        mean: np.ndarray = (straight[:POINTS] + _unflipped(flipped, picture)[partner]) / 2
+        return mean
 
     return find
 
@@ -132,7 +141,10 @@ def mirrored_points(head: HeadModel, find_landmarks: LandmarkFinder) -> np.ndarr
     partner = np.full(POINTS, -1)
     rows = (UPPER_INNER_LIP, LOWER_INNER_LIP, UPPER_OUTER_LIP, LOWER_OUTER_LIP, *RED_ROWS)
     known = [pair for row in rows for pair in zip(row, row[::-1], strict=True)]
-    known += [*zip(RIGHT_EYE_REGION, LEFT_EYE_REGION, strict=True), *zip(LEFT_EYE_REGION, RIGHT_EYE_REGION, strict=True)]
+    known += [
+        *zip(RIGHT_EYE_REGION, LEFT_EYE_REGION, strict=True),
+        *zip(LEFT_EYE_REGION, RIGHT_EYE_REGION, strict=True),
+    ]
     for point, other in known:
         partner[point] = other
         distance[point], distance[:, other] = np.inf, np.inf
@@ -148,7 +160,7 @@ def _unflipped(landmarks: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 
 def observe(head: HeadModel, find_landmarks: LandmarkFinder, people: int, seed: int) -> list[Sighting | None]:
-    """Render every person twice, mouth closed and open, the first being the neutral head; None where no face is seen."""
+    """Render every person twice, mouth closed and open, the first being the neutral head; None: no face was seen."""
     random = np.random.default_rng(seed)
     jaw = head.expressions[head.names.index("jawOpen")]
     sightings: list[Sighting | None] = []
@@ -158,8 +170,7 @@ def observe(head: HeadModel, find_landmarks: LandmarkFinder, people: int, seed: 
         for weight in (0.0, OPEN_JAW):
             vertices = (face + weight * jaw).astype(np.float32)
             landmarks = find_landmarks(render(vertices, head.triangles, head.face_ids))
-            seen = landmarks is not None
-            sightings.append(Sighting(vertices, landmarks[:POINTS], weight > 0) if seen else None)
+            sightings.append(None if landmarks is None else Sighting(vertices, landmarks[:POINTS], weight > 0))
     return sightings
 
 
@@ -205,7 +216,7 @@ def _seam(face: np.ndarray, falls: np.ndarray) -> np.ndarray:
 
 def _distance(sightings: list[Sighting]) -> np.ndarray:
     """Mean distance in pixels (468, face vertices), depth counting less."""
-    total = np.zeros((POINTS, FACE_VERTICES))
+    total = np.zeros((POINTS, len(sightings[0].vertices[:FACE_VERTICES])))
     for seen in sightings:
         face = seen.vertices[:FACE_VERTICES]
         flat = np.linalg.norm(seen.landmarks[:, None, :2] - project(face)[None], axis=2)
@@ -242,7 +253,9 @@ def render(vertices: np.ndarray, triangles: np.ndarray, face_ids: np.ndarray) ->
     for first, stop in EYES:  # the iris lies behind a clear cornea, so its colour goes onto the eyeball
         eye = np.flatnonzero((face_ids >= first) & (face_ids < stop))
         middles = corners[eye].mean(1)[:, :2]
-        colours[eye[np.linalg.norm(middles - (middles.min(0) + middles.max(0)) / 2, axis=1) < IRIS_RADIUS]] = IRIS
+        if len(eye):
+            centre = (middles.min(0) + middles.max(0)) / 2
+            colours[eye[np.linalg.norm(middles - centre, axis=1) < IRIS_RADIUS]] = IRIS
     shown = (colours[:, 0] >= 0) & ((normals[:, 2] > 0) | (face_ids >= SKIN))
     shaded = colours * (0.35 + 0.65 * np.abs(normals @ np.array(LIGHT)).clip(0, 1))[:, None]
     # Twice the size, then halved: PIL draws without anti-aliasing.

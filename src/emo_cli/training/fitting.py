@@ -8,21 +8,23 @@ import torch
 
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import LEFT_EYE, LID_PAIRS, LIP_PAIRS, RIGHT_EYE
+from emo_cli.training.teeth import jaw_travel, mouth_pictures
 
 if TYPE_CHECKING:
-    from emo_cli.training.rig import Rig
+    from emo_cli.training.rig import HeadModel, Rig
 
 _MARGIN = 0.8  # cells between the face and the chart's border
 _UPPER_LIP_REACH, _LOWER_LIP_REACH, _LID_REACH = 0.42, 0.5, 0.3  # centimetres
 
 
-def fit_codec(rig: Rig, triangles: torch.Tensor, grid: int = 32) -> FlowCodec:
+def fit_codec(rig: Rig, triangles: torch.Tensor, grid: int = 32, head: HeadModel | None = None) -> FlowCodec:
     """A codec whose buffers describe this rig; `scale` is 1 until `fit_scale` has seen motion.
 
     Args:
         rig: the 468-point tables in centimetres.
         triangles: (n, 3) the mesh; three-cliques that are no faces of it are dropped.
         grid: cells per side of the chart, divisible by 4.
+        head: the head model that the teeth are rendered from; without it an open mouth is dark and empty.
     """
     faces = orient(drop_inner_cliques(triangles.long()), rig.mean)
     codec = FlowCodec(grid=grid, triangle_count=len(faces))
@@ -35,6 +37,10 @@ def fit_codec(rig: Rig, triangles: torch.Tensor, grid: int = 32) -> FlowCodec:
     codec.upper_spread.copy_(upper)
     codec.lower_spread.copy_(lower)
     codec.lid_spread.copy_(lid_spreads(rig.mean))
+    codec.jaw.copy_(torch.tensor([-3.2, -2.2, 2.8]) if head is None else jaw_travel(head, rig))
+    if head is not None:
+        for buffer, picture in zip((codec.upper_teeth, codec.lower_teeth), mouth_pictures(head), strict=True):
+            buffer.copy_(picture)
     return codec
 
 

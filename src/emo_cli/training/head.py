@@ -38,7 +38,7 @@ def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.rando
     """Invent head motion for one utterance.
 
     Args:
-        loudness: (times,) at 100 Hz, about 0 in silence and 1 in loud vowels.
+        loudness: (times,) at 100 Hz, at least one value; about 0 in silence and 1 in loud vowels.
         fps: video frames per second.
         style: how lively the head is; motion and its speed are proportional to it. 0.35 calm, 1 usual, 1.4 lively.
         random: the same state gives the same motion.
@@ -64,7 +64,8 @@ def speed(pose: np.ndarray) -> np.ndarray:
     """Return the head's speed (3,) per axis for a pose (frames, 3) in degrees at 25 fps; 1 is 0.3 degrees per frame."""
     if len(pose) < 2:
         return np.zeros(3, dtype=np.float32)
-    return (np.abs(np.diff(pose, axis=0)).mean(0) / SPEED_UNIT).astype(np.float32)
+    mean_step: np.ndarray = np.abs(np.diff(pose, axis=0)).mean(0)
+    return (mean_step / SPEED_UNIT).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,11 @@ class _Voice:
     def listen(loudness: np.ndarray, fps: float) -> _Voice:
         count = max(1, int(np.ceil(len(loudness) * fps / LOUDNESS_RATE - 1e-6)))
         times = (np.arange(count) + 0.5) / fps
-        level = np.interp(times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, _smooth(loudness, 0.05, LOUDNESS_RATE))
+        level = np.interp(
+            times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, _smooth(loudness, 0.05, LOUDNESS_RATE)
+        )
         activity = np.clip(_smooth(level, 0.4, fps) / 0.5, 0, 1)
-        rise = np.maximum(np.gradient(_smooth(level, 0.06, fps)) * fps, 0)  # per second: syllables that grow loud
+        rise = fps * _growth(_smooth(level, 0.06, fps))  # per second: syllables that grow loud
         accent = np.clip(_smooth(rise, 0.10, fps) / 3, 0, 1.2)
         # A beat goes down with the accent and swings back: a narrow pulse minus a wide one drifts nowhere.
         nod = _smooth(rise, 0.17, fps) - _smooth(rise, 0.5, fps)
@@ -95,16 +98,21 @@ def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
     yaw = _drift(count, 4.4, 1.7, fps, random) + voice.activity * _drift(count, 1.8, 0.7, fps, random)
     roll = _drift(count, 2.1, 2.0, fps, random) + voice.activity * _drift(count, 0.9, 0.8, fps, random)
     strength = random.uniform(0.8, 1.2)
-    pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - 2.2 * voice.lift)
+    pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - 3.0 * voice.lift)
     return np.stack([yaw, pitch, roll], 1)
 
 
 def _phrase_starts(level: np.ndarray, fps: float) -> np.ndarray:
-    """How far the chin is up (frames,), about 0..1: it rises with each phrase and sinks while the phrase goes on."""
+    """How far the chin is up (frames,), about -0.3..0.7: up as a phrase begins, below rest as it ends."""
     talking = _smooth((level > 0.25).astype(np.float64), 0.15, fps)
-    starts = np.maximum(np.gradient(talking) * fps, 0) / fps  # sums to about 1 per phrase
-    fall = np.exp(-np.arange(int(3 * fps)) / (0.8 * fps))
-    return _smooth(np.convolve(starts, fall)[: len(level)], 0.12, fps)
+    seconds = np.arange(int(6 * fps)) / fps
+    fall = np.exp(-seconds / 0.8) - np.exp(-seconds / 2.4) / 3  # as much below rest as above
+    return _smooth(np.convolve(_growth(talking), fall)[: len(level)], 0.12, fps)
+
+
+def _growth(values: np.ndarray) -> np.ndarray:
+    """How much more each value is than the one before, 0 where it is less."""
+    return np.maximum(np.diff(values, prepend=values[:1]), 0)
 
 
 def _drift(count: int, spread: float, memory: float, fps: float, random: np.random.Generator) -> np.ndarray:

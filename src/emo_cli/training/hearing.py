@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """mel (batch, time, 64) at 100 Hz; labels (batch, rows), curves (batch, rows, 10), loudness (batch, rows) at 50 Hz."""
+    """Clips: mel (batch, time, 64) at 100 Hz; at 50 Hz labels and loudness (batch, rows), curves (batch, rows, 10)."""
 
     mel: torch.Tensor
     labels: torch.Tensor
@@ -208,9 +208,7 @@ def _clip(
         item = utterances[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
         start = int(rng.integers(0, max(1, len(item.mel) - missing + 1)))
         parts.append(
-            tuple(
-                array[start : start + missing] for array in (item.mel, item.curves, item.labels, item.loudness)
-            )
+            tuple(array[start : start + missing] for array in (item.mel, item.curves, item.labels, item.loudness))
         )
         missing -= len(parts[-1][0])
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -272,9 +270,7 @@ def score(network: MiniHearing, batch: Batch) -> Score:
         pair = torch.stack([heard.curves[..., column].flatten(), batch.curves[..., column].flatten()])
         return round(float(torch.corrcoef(pair)[0, 1]), 4)
 
-    return Score(
-        round(right, 4), *(correlation(name) for name in ("jaw", "wide", "round", "close", "labiodental"))
-    )
+    return Score(round(right, 4), *(correlation(name) for name in ("jaw", "wide", "round", "close", "labiodental")))
 
 
 def _save_model(network: MiniHearing, folder: Path) -> None:

@@ -1,4 +1,5 @@
 """The twenty mouth shapes of speech, and how the sounds that a speaking program reports map to them."""
+# ruff: noqa: RUF001 - phonetic letters are meant as such
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class HeadModel:
 
 
 def _read_folder(folder: Path) -> HeadModel:
-    """Read `generic_neutral_mesh.obj`, `identity000.obj` and so on, and one OBJ per expression; all share one topology."""
+    """Read `generic_neutral_mesh.obj`, `identity000.obj` and so on, and an OBJ per expression, all of one topology."""
     if (folder / "FaceXModel").is_dir():
         folder = folder / "FaceXModel"
     files = sorted(folder.glob("*.obj"))

@@ -1,14 +1,17 @@
 """Texts for the speaking programs: everyday sentences and invented words in several scripts, from a seed."""
+# ruff: noqa: RUF001 - letters of other scripts are meant as such
 
 from __future__ import annotations
 
 import numpy as np
 
 _SUBJECTS = (
-    "the old farmer", "my brother", "a small bird", "the whole family", "nobody", "every morning she", "the boat",
+    "the old farmer", "my brother", "a small bird", "the whole family", "nobody", "every morning she",
+    "the boat",
     "we", "they", "your best friend", "a warm wind", "the young woman", "that famous painter", "one of them", "he",
     "this book", "both of us", "the people above", "a voice in the room", "somebody from Boston", "the chef", "I",
-    "the third judge", "an honest lawyer", "few visitors", "the white horse", "our mother", "the moon", "a pair of shoes",
+    "the third judge", "an honest lawyer", "few visitors", "the white horse", "our mother", "the moon",
+    "a pair of shoes",
 )  # fmt: skip
 _VERBS = (
     "bought", "watched", "could hardly believe", "is going to paint", "remembers", "threw away", "would measure",
@@ -38,7 +41,8 @@ _SYLLABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("a", "e", "i", "o", "u", "a", "o", "ai", "ei", "au", "ia", "oi", "an", "el", "or", "is", "um"),
     ),
     "cyrillic": (
-        ("п", "б", "м", "ф", "в", "т", "д", "н", "л", "р", "с", "з", "ш", "ж", "ч", "к", "г", "х", "пр", "ст", "м", "б"),
+        ("п", "б", "м", "ф", "в", "т", "д", "н", "л", "р", "с", "з", "ш", "ж", "ч", "к", "г", "х", "пр", "ст", "м",
+         "б"),
         ("а", "е", "и", "о", "у", "ю", "я", "ы", "ой", "ам", "ен"),
     ),
     "greek": (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as distributed
 from torch import nn
 
 from emo_cli.chart.codec import FlowCodec
@@ -26,7 +26,8 @@ from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import Plan, train_hearing
 from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, Step, run
 from emo_cli.training.objective import MotionNetworks, Objective
-from emo_cli.training.rig import Rig
+from emo_cli.training.processes import first, run_together
+from emo_cli.training.rig import HeadModel, Rig
 from emo_cli.training.targets import displacement, random_reference
 
 STAGES = ("hearing", "head", "video")
@@ -79,12 +80,14 @@ PRESETS = {"mini": MINI}
 class TrainOptions:
     """What `emo train` was asked for.
 
-    rig: the 468-point face tables; out: where everything goes (corpus, checkpoints, model); data: a corpus to use instead
-    of making one; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from.
+    rig: the 468-point face tables; head_model: the head that the teeth are pictured from; out: where everything goes (corpus, checkpoints, model); data: a corpus to use instead
+    of making one; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from;
+    workers: processes that make speech; processes: that train motion together.
     """
 
     rig: Path
     out: Path
+    head_model: Path | None = None
     preset: str = "mini"
     data: Path | None = None
     stage: str | None = None
@@ -92,6 +95,7 @@ class TrainOptions:
     minutes: float | None = None
     seed: int = 0
     workers: int = 1
+    processes: int = 1
 
 
 Report = Callable[[str], None]
@@ -147,8 +151,6 @@ def train(options: TrainOptions, report: Report) -> Path:
         raise UsageError(f"There is no preset {options.preset}. Choose one of {', '.join(PRESETS)}.")
     if options.stage not in (None, *STAGES):
         raise UsageError(f"There is no stage {options.stage}. Choose one of {', '.join(STAGES)}.")
-    torch.set_flush_denormal(True)
-    torch.manual_seed(options.seed)  # initial weights
     preset = PRESETS[options.preset]
     corpus = options.data or options.out / "corpus"
     if options.data is None:
@@ -159,17 +161,28 @@ def train(options: TrainOptions, report: Report) -> Path:
         train_hearing(corpus, options.out, _hearing_plan(preset.hearing, options))
     if stages == ("hearing",):
         return options.out / "hearing"
-    return _train_motion(options, preset, corpus, stages, report)
+    if options.processes == 1:
+        _train_motion(options, corpus, stages, report)
+    else:
+        run_together(options.processes, _train_motion, options, corpus, stages, _report_aloud)
+    return options.out / "model"
 
 
-def _train_motion(
-    options: TrainOptions, preset: Preset, corpus: Path, stages: tuple[str, ...], report: Report
-) -> Path:
-    rig = Rig.load(options.rig)
+def _report_aloud(line: str) -> None:
+    """Processes of their own cannot reach the caller's printer."""
+    if first():
+        print(line, file=sys.stderr, flush=True)
+
+
+def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], report: Report) -> None:
+    torch.set_flush_denormal(True)
+    torch.manual_seed(options.seed)  # the same first weights in every process
+    preset, rig = PRESETS[options.preset], Rig.load(options.rig)
     hearing = _open_hearing(options.out)
     takes = act_all(load(corpus, "train"), hearing, rig, options.seed)
     report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.0f} minutes")
-    codec, whitening = fit_tables(rig, takes, options.seed)
+    head_model = None if options.head_model is None else HeadModel.load(options.head_model)
+    codec, whitening = fit_tables(rig, head_model, takes, options.seed)
     objective = Objective(rig, codec, whitening, preset.family.noise_correlation)
     learner = networks(preset)
     report(f"parameters: {sum(p.numel() for p in learner.parameters()) / 1e6:.2f} million")
@@ -181,16 +194,15 @@ def _train_motion(
     if "video" in stages:
         step = _video_step(objective, learner, takes, preset)
         run(learner, learner.parameters(), step, _cut(preset.video, options), options.out / "video", options.seed, report)
-    model = options.out / "model"
-    if not distributed.is_initialized() or distributed.get_rank() == 0:
-        assemble(preset.family, learner, codec, whitening, hearing).save_pretrained(model)
-        report(f"model: {model}")
-    return model
+    if first():
+        assemble(preset.family, learner, codec, whitening, hearing).save_pretrained(options.out / "model", torch.float16)
 
 
-def fit_tables(rig: Rig, takes: list[Take], seed: int) -> tuple[FlowCodec, HeadWhitening]:
+def fit_tables(
+    rig: Rig, head_model: HeadModel | None, takes: list[Take], seed: int
+) -> tuple[FlowCodec, HeadWhitening]:
     """The codec's and the head's tables for this rig and these takes."""
-    codec = fit_codec(rig, torch.from_numpy(triangles()))
+    codec = fit_codec(rig, torch.from_numpy(triangles()), head=head_model)
     clips = draw(takes, 64, 20, 10, np.random.default_rng(seed))
     faces = random_reference(rig, 64, torch.Generator().manual_seed(seed))
     fit_scale(codec, displacement(rig, codec, faces, clips.weights, clips.closure))

@@ -55,9 +55,7 @@ MOUTH = (0, 2, 13, 14, 17, 37, 50, 61, 78, 81, 84, 148, 152, 172, 178, 267, 280,
 """Points that tell an open jaw from bared lips: lips, chin, jaw line and cheeks."""
 
 
-def expression_weights(
-    names: tuple[str, ...], curves: torch.Tensor, brows: torch.Tensor | None = None
-) -> torch.Tensor:
+def expression_weights(names: tuple[str, ...], curves: torch.Tensor, brows: torch.Tensor | None = None) -> torch.Tensor:
     """Turn articulation (..., frames, 10), 0..1, into weights (..., frames, 53) of the expressions `names`.
 
     `brows` (..., frames) runs from -1 (drawn down) to 1 (raised); without it they rest. Blinks are no expression
@@ -127,7 +125,8 @@ def displacement(
     """Move faces: displacement (batch, frames, 468, 3), cm, from the photo's geometry.
 
     The photo's smile stays while it talks, its opening goes: the jaw closes by what `rest_jaw` reads, and what
-    bared lips leave open relaxes by `RELAXED`. Lips meet exactly where `closure` is 1, and never cross.
+    bared lips leave open relaxes by `RELAXED`. Lips meet exactly where `closure` is 1, and never cross further
+    than in the photo.
 
     Args:
         canonical: (batch, 468, 3), cm.
@@ -164,4 +163,5 @@ def rest_jaw(rig: Rig, canonical: torch.Tensor) -> torch.Tensor:
 
 def _combine(weights: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
     """Sum `shapes` (n, 468, 3) with weights (..., n) into (..., 468, 3)."""
-    return (weights @ shapes.flatten(1)).unflatten(-1, shapes.shape[1:])
+    total = weights @ shapes.flatten(1)
+    return total.reshape(*weights.shape[:-1], *shapes.shape[1:])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GUMS, _TEETH_END = 14034, 21496  # polygon numbers of the head model: gums and tongue, then teeth
 _TEETH = 17006
 _FINE = 4  # supersampling
-_TOOTH, _FLESH = (232.0, 224.0, 208.0), (178.0, 92.0, 92.0)
+_TOOTH, _FLESH = (232.0, 224.0, 208.0), (205.0, 105.0, 105.0)
 _WARMTH = (0.8, 1.2, 1.3)  # exponents of the shade in red, green, blue
 _LOWER_TILT = 6.0  # degrees: lower teeth are seen a little from above
 
@@ -57,9 +57,7 @@ def _picture(
     triangles = head.triangles[chosen].astype(np.int64)
     tooth = head.face_ids[chosen] >= _TEETH
     seen = _tilted(vertices, tilt)
-    normal = np.cross(
-        seen[triangles[:, 1]] - seen[triangles[:, 0]], seen[triangles[:, 2]] - seen[triangles[:, 0]]
-    )
+    normal = np.cross(seen[triangles[:, 1]] - seen[triangles[:, 0]], seen[triangles[:, 2]] - seen[triangles[:, 0]])
     smooth = np.zeros_like(seen)
     for corner in range(3):
         np.add.at(smooth, triangles[:, corner], normal)
@@ -93,7 +91,7 @@ def _tilted(vertices: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def _shaded(drawn: torch.Tensor, covered: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Colour (height, width, 3) and alpha from normals, depth and kind (height, width, 5): soft light, darker behind."""
+    """Colour (height, width, 3) and alpha from normal, depth and kind (height, width, 5): soft light, dark behind."""
     normal, depth = drawn[..., :3], drawn[..., 3]
     # Teeth stick through the gum with ragged edges: where one ends and the other begins is smoothed.
     tooth = smooth_step(_blurred(drawn[None, None, ..., 4] * covered, 0.06)[0, 0], 0.35, 0.65)

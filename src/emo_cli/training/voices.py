@@ -36,7 +36,9 @@ _LANGUAGES: dict[str, str] = {
         "cs", "fi", "hu", "ro", "hr", "da", "nb", "id", "sw", "ca", "eu", "eo", "la", "sk", "lt", "et",
         "cmn-latn-pinyin",
     )
-} | {"ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic", "el": "greek", "ja": "kana", "it": "latin", "sv": "latin"}  # fmt: skip
+}  # fmt: skip
+_LANGUAGES |= {"ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic", "el": "greek", "ja": "kana"}
+_LANGUAGES |= {"it": "latin", "sv": "latin"}
 _VARIANTS = (
     "", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+m8", "+f1", "+f2", "+f3", "+f4", "+f5", "+klatt",
     "+klatt2", "+klatt4", "+klatt6", "+croak", "+whisper", "+Annie", "+Michael", "+linda", "+Lee", "+Alex", "+Mario",
@@ -141,7 +143,9 @@ class Espeak:
         try:
             self._library = ctypes.CDLL("libespeak-ng.so.1")
         except OSError as error:
-            raise InputError("libespeak-ng is missing; install the package espeak-ng to make training speech.") from error
+            raise InputError(
+                "libespeak-ng is missing; install the package espeak-ng to make training speech."
+            ) from error
         self._parts: list[NDArray[np.int16]] = []
         self._events: list[tuple[float, str]] = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
@@ -150,9 +154,7 @@ class Espeak:
         self._callback: Callable[..., Any] = kind(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def speak(
-        self, text: str, voice: str, delivery: Delivery
-    ) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
+    def speak(self, text: str, voice: str, delivery: Delivery) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
         """Waveform (samples,) at 16 kHz and phones. `voice` is a language with an optional "+variant"."""
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise InputError(f"espeak-ng has no voice {voice!r}; see espeak-ng --voices for the names it knows.")
@@ -195,9 +197,7 @@ class Flite:
     def __init__(self) -> None:
         self._program = shutil.which("flite")
 
-    def speak(
-        self, text: str, voice: str, delivery: Delivery
-    ) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
+    def speak(self, text: str, voice: str, delivery: Delivery) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
         """Waveform (samples,) at 16 kHz and phones. `voice` is slt, rms, awb or kal16."""
         if self._program is None:
             raise InputError("flite is missing; install the package flite to make training speech.")

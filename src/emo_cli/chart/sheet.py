@@ -24,8 +24,8 @@ from emo_cli.chart.geometry import (
     align,
     upright,
 )
-from emo_cli.chart.head import HeadField, head_field, pivot_of, smooth_step
-from emo_cli.chart.openings import Opening, opening
+from emo_cli.chart.head import HeadField, flattened, head_field, pivot_of, smooth_step
+from emo_cli.chart.openings import Opening, lid_tucks, lip_tucks, opening
 
 if TYPE_CHECKING:
     from emo_cli.portrait import Portrait
@@ -36,26 +36,53 @@ OPENINGS = (
     (LEFT_UPPER_LID, LEFT_LOWER_LID),
 )  # the mouth first
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
-_BORDER = 0.04  # of the shorter side: motion fades out there
+_BORDER = 0.08  # of the shorter side: motion fades out there
 
 
 @dataclass(frozen=True)
-class Canvas:
+class Box:
+    """A rectangle of map cells."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.bottom - self.top, self.right - self.left
+
+    def inner(self) -> Box:
+        """Without the outermost cells, which a map can only be interpolated across from both sides."""
+        return Box(self.top + 1, self.left + 1, self.bottom - 1, self.right - 1)
+
+    def pixels(self, cell: int, height: int, width: int) -> tuple[range, range]:
+        """Rows and columns of a picture under the box."""
+        return (
+            range(self.top * cell, min(self.bottom * cell, height)),
+            range(self.left * cell, min(self.right * cell, width)),
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
     """One portrait at one size.
 
     Attributes:
-        reference: (1, 49, 8, 8) what the ReferenceNet sees; canonical: (468, 3) centimetres.
+        canonical: (468, 3) the face in the rig's frame, centimetres.
         image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
-        similarity: upright pixels to centimetres; points: (468, 3) upright pixels; pivot: (3,).
+        similarity: upright pixels to centimetres; points: (468, 3) upright pixels, sides flattened; pivot: (3,).
         turned: degrees of yaw the photo already has.
         triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
             margin_count: how many of the triangles, at the end, belong to the margins.
-        field: how the surroundings follow; cell: pixels per map cell; fade: (1, 1, rows, columns) share of motion allowed.
-        openings: mouth, right eye, left eye in the photo, one frame each.
+        field: how the surroundings follow; cell: pixels per map cell.
+        fade: (1, 1, rows, columns) share of motion allowed; active: where that is not 0.
+        openings: mouth, right eye, left eye in the photo, one frame each; tucks: how far outside their upper and lower
+            edges the skin of a closed one is taken from, pixels.
         lips: (468,) share of each point that belongs to the mouth's region; outline: (468,) damping of expression.
     """
 
-    reference: torch.Tensor
     canonical: torch.Tensor
     image: np.ndarray
     photo: torch.Tensor
@@ -69,7 +96,9 @@ class Canvas:
     field: HeadField
     cell: int
     fade: torch.Tensor
+    active: Box
     openings: tuple[Opening, ...]
+    tucks: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     lips: torch.Tensor
     outline: torch.Tensor
 
@@ -79,28 +108,30 @@ class Canvas:
         return self.points[:, :2] * self.points.new_tensor([1.0, -1.0])
 
 
-def open_canvas(
-    portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Tensor, triangles: torch.Tensor
-) -> tuple[Canvas, torch.Tensor]:
+def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Tensor, triangles: torch.Tensor) -> Sheet:
     """Prepare a portrait at `size` pixels along its longer side.
 
-    Returns:
-        The canvas with an empty reference, and the canonical face (468, 3) the reference is made of.
+    Args:
+        mean, bias: (468, 3) of the rig, centimetres; triangles: (n, 3) its mesh.
     """
     image, factor = _resized(portrait.image, size)
     height, width = image.shape[:2]
     margin = margin_triangles(POINTS)
     landmarks = torch.from_numpy(np.asarray(portrait.landmarks[:POINTS], dtype=np.float32)) * factor
     similarity, canonical = align(landmarks, mean, bias)
-    points = upright(landmarks)
+    points = flattened(upright(landmarks))
     cell = max(1, round(max(height, width) / _MAP_SIZE))
     rows, columns = -(-height // (2 * cell)), -(-width // (2 * cell))
     screen = landmarks[None, :, :2]
-    canvas = Canvas(
-        reference=torch.zeros(0),
+    photo = torch.tensor(image).permute(2, 0, 1)[None].float().contiguous()
+    openings = tuple(opening(screen, upper, lower) for upper, lower in OPENINGS)
+    edges = (screen[0, list(UPPER_INNER_LIP)], screen[0, list(LOWER_INNER_LIP)])
+    lips = lip_tucks(openings[0], photo, 1 / similarity.scale, edges)
+    fade = _fade(portrait.mask, (2 * rows, 2 * columns), cell, (height, width), landmarks)
+    return Sheet(
         canonical=canonical,
         image=image,
-        photo=torch.from_numpy(image).permute(2, 0, 1)[None].float().contiguous(),
+        photo=photo,
         similarity=similarity,
         points=points,
         pivot=pivot_of(points),
@@ -110,12 +141,13 @@ def open_canvas(
         margin_count=len(margin),
         field=head_field(points, rows, columns, 2 * cell),
         cell=cell,
-        fade=_fade(portrait.mask, (2 * rows, 2 * columns), cell, (height, width), landmarks),
-        openings=tuple(opening(screen, upper, lower) for upper, lower in OPENINGS),
+        fade=fade,
+        active=_active(fade[0, 0]),
+        openings=openings,
+        tucks=(lips, *(lid_tucks(eye, 1 / similarity.scale, len(RIGHT_UPPER_LID)) for eye in openings[1:])),
         lips=1 - smooth_step(mean[:, 1], -3.0, 1.5),
         outline=_outline_damping(mean),
     )
-    return canvas, canonical
 
 
 def _resized(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
@@ -134,9 +166,7 @@ def _fade(
     height, width = picture
     y = (torch.arange(grid[0]) + 0.5) * cell
     x = (torch.arange(grid[1]) + 0.5) * cell
-    distance = torch.minimum(
-        torch.minimum(y, height - y)[:, None], torch.minimum(x, width - x)[None, :]
-    )
+    distance = torch.minimum(torch.minimum(y, height - y)[:, None], torch.minimum(x, width - x)[None, :])
     border = smooth_step(distance, 1.5 * cell, 1.5 * cell + _BORDER * min(height, width))
     allowed = torch.from_numpy(np.asarray(mask, dtype=np.float32))[None, None]
     allowed = functional.interpolate(allowed, size=grid, mode="bilinear", align_corners=False, antialias=True)
@@ -144,6 +174,18 @@ def _fade(
     centre, half = outline.mean(0), (outline.amax(0) - outline.amin(0)) / 2
     radius = torch.hypot((x[None, :] - centre[0]) / half[0], (y[:, None] - centre[1]) / half[1])
     return torch.maximum(allowed, 1 - smooth_step(radius, 1.0, 1.3)) * border
+
+
+def _active(fade: torch.Tensor) -> Box:
+    """The smallest box of cells around all that may move, and one cell more where there is one."""
+    rows, columns = ((fade > 0).any(axis).nonzero() for axis in (1, 0))
+    limits = fade.shape
+    return Box(
+        max(0, int(rows.min()) - 1),
+        max(0, int(columns.min()) - 1),
+        min(limits[0], int(rows.max()) + 2),
+        min(limits[1], int(columns.max()) + 2),
+    )
 
 
 def _outline_damping(mean: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,94 @@
+"""The training loop: what it learns, how it continues, how processes share."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch import Tensor, nn
+
+from emo_cli.errors import InputError
+from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, share_gradients
+
+
+def schedule(steps: int, **changes: float) -> Schedule:
+    return Schedule(steps=steps, rate=0.05, warmup=2, log_every=5, **changes)
+
+
+class Line:
+    """Fitting a line through noisy points: the smallest thing that learns."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.network = nn.Linear(2, 1)
+
+    def step(self, randomness: Randomness) -> dict[str, Tensor]:
+        x = torch.randn(8, 2, generator=randomness.noise)
+        shift = float(randomness.choice.normal()) * 0.01
+        error = (self.network(x) - x.sum(1, keepdim=True) - shift).square().mean()
+        return {"total": error, "error": error}
+
+    def train(self, folder: Path, steps: int, **changes: float) -> bool:
+        plan = schedule(steps, **changes)
+        return run(self.network, self.network.parameters(), self.step, plan, folder, 0, lambda line: None)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    assert Line().train(tmp_path, 100)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["error"] < 0.2 * lines[0]["error"]
+
+
+def test_a_run_that_was_stopped_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken, stopped = Line(), Line()
+    unbroken.train(tmp_path / "unbroken", 30)
+    assert not stopped.train(tmp_path / "stopped", 30, minutes=0.0)
+    resumed = Line()
+    assert resumed.train(tmp_path / "stopped", 30)
+    assert torch.equal(unbroken.network.weight, resumed.network.weight)
+
+
+def test_a_finished_stage_is_only_loaded(tmp_path: Path) -> None:
+    first, again = Line(), Line()
+    first.train(tmp_path, 10)
+    written = (tmp_path / CHECKPOINT).stat().st_mtime_ns
+    again.train(tmp_path, 10)
+    assert torch.equal(first.network.weight, again.network.weight)
+    assert (tmp_path / CHECKPOINT).stat().st_mtime_ns == written
+
+
+def test_the_result_is_the_average_of_the_weights_on_the_way(tmp_path: Path) -> None:
+    line = Line()
+    line.train(tmp_path, 20)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert torch.equal(line.network.weight, state["average"]["weight"])
+    assert not torch.equal(line.network.weight, state["network"]["weight"])
+
+
+def test_a_broken_checkpoint_is_reported_with_the_next_step(tmp_path: Path) -> None:
+    torch.save({"step": 1}, tmp_path / CHECKPOINT)
+    with pytest.raises(InputError, match="another --out"):
+        Line().train(tmp_path, 3)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    plan = Schedule(steps=100, rate=1.0, warmup=10, floor=0.1)
+    rates = [plan.rate_at(step) for step in range(101)]
+    assert rates[0] < 0.2 and max(rates) > 0.9 and rates[100] == pytest.approx(0.1)
+
+
+def _share(rank: int, folder: str) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    weight = nn.Parameter(torch.zeros(3))
+    weight.grad = torch.full((3,), float(rank))
+    share_gradients([weight])
+    Path(folder, f"{rank}.json").write_text(json.dumps(weight.grad.tolist()))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_end_with_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    multiprocessing.spawn(_share, args=(str(tmp_path),), nprocs=2)
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[0.5] * 3] * 2
