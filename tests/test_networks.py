@@ -165,7 +165,7 @@ def test_the_heads_noise_reaches_the_heads_prediction() -> None:
 
 
 def test_odd_latents_are_upsampled_to_the_size_of_their_skip() -> None:
-    backbone, latents, conditions = everything("echomimic")
+    backbone, _, conditions = everything("echomimic")
     odd = torch.randn(1, 3, 4, 7, 5)
     assert sample(backbone, odd, Conditions(audio=conditions.audio)).shape == odd.shape
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_pipeline import tiny
 
 from emo_cli.errors import ModelError, WeightsError
 from emo_cli.family import Family
 from emo_cli.networks.codec import Motion
 from emo_cli.pipeline import EmoPipeline, Settings, clip_seed
+from tiny_pipeline import tiny
 
 KINDS = ("mini", "emo", "echomimic")
 MASK = np.ones((64, 64), np.float32)

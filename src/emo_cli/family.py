@@ -73,7 +73,7 @@ class Family:
             unknown = sorted(facts.keys() - known)
             if unknown:
                 raise ValueError(f"unknown fields {', '.join(unknown)}")
-            listed = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+            listed: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
             return cls(**listed)
         except (OSError, ValueError, TypeError, AttributeError) as problem:
             raise WeightsError(f"{folder} is not a model folder ({problem}). Give a folder made by emo.") from problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -42,6 +43,8 @@ NETWORKS: dict[str, type[StoredNetwork]] = {
     )
 }  # fmt: skip
 
+AS_MADE = Strength()
+
 Callback = Callable[[int, int], None]
 """Called after each denoising step with the frames shown so far and the step's index."""
 
@@ -54,7 +57,7 @@ class Settings:
     steps: int | None = None
     guidance: float | None = None
     speed: float = 1.0
-    strength: Strength = Strength()
+    strength: Strength = AS_MADE
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class EmoPipeline:
                 FlowClip(noise, numbers),
                 predict,
                 settings.steps or family.steps,
-                lambda step, shown=segment.start: callback(shown, step),
+                partial(callback, segment.start),
             )
             pose, lids, state = self.whitening.decode(clip.numbers, scene.speed.cpu(), state)
             earlier = clip.latents[:, -known:]
@@ -262,7 +265,7 @@ class EmoPipeline:
                 predict,
                 settings.steps or family.steps,
                 levels,
-                lambda step, shown=segment.start: callback(shown, step),
+                partial(callback, segment.start),
             )
             if family.motion_frames:
                 earlier = latents[0, -family.motion_frames :]
@@ -297,7 +300,11 @@ class EmoPipeline:
             audio = self.backbone.listen(tokens[:, frames])
             speed = None if speeds is None else speeds[:, : len(frames)]
             full = Conditions(
-                reference=scene.conditions.reference, face=scene.conditions.face, audio=audio, motion=motion, speed=speed
+                reference=scene.conditions.reference,
+                face=scene.conditions.face,
+                audio=audio,
+                motion=motion,
+                speed=speed,
             )
             with_sound = self.backbone(noisy, times, full).sample.float().cpu()
             if guidance == 1:

@@ -130,7 +130,9 @@ def ddim(latents: Tensor, predict: Predict, steps: int, levels: Tensor, callback
     return latents
 
 
-def blended(latents: Tensor, windows: Sequence[tuple[int, ...]], predict: Callable[[Tensor, tuple[int, ...]], Tensor]) -> Tensor:  # fmt: skip
+def blended(
+    latents: Tensor, windows: Sequence[tuple[int, ...]], predict: Callable[[Tensor, tuple[int, ...]], Tensor]
+) -> Tensor:
     """One prediction for all frames (batch, frames, ...) from overlapping windows: the mean where they overlap."""
     total = torch.zeros_like(latents)
     count = torch.zeros(latents.shape[1])

@@ -60,14 +60,13 @@ def draw(sheet: Sheet, points: torch.Tensor, pose: torch.Tensor, interior: Inter
     height, width = sheet.image.shape[:2]
     rows, columns = sheet.active.pixels(sheet.cell, height, width)
     part = base[:, :, sheet.active.top : sheet.active.bottom, sheet.active.left : sheet.active.right]
-    dense = _dense(part, sheet.cell)[:, :, : len(rows), : len(columns)]
-    colours = _sampled(sheet, dense, rows.start, columns.start)
+    colours = _sampled(sheet, part, sheet.active, rows, columns)
     for index in range(len(OPENINGS)):
         _compose(colours, (rows, columns), base, sheet, moved, interior, index)
-    pixels = colours.add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    for drawn in pixels:
+    for drawn in colours.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy():
         frame = sheet.image.copy()
-        frame[rows.start : rows.stop, columns.start : columns.stop] = drawn
+        for channel, plane in enumerate(drawn):  # much faster than a transposed copy
+            frame[rows.start : rows.stop, columns.start : columns.stop, channel] = plane
         yield frame
 
 
@@ -139,9 +138,7 @@ def _compose(
     if len(rows) < 1 or len(columns) < 1:
         return
     layers = _layers(base, sheet, box, lists, edge, moved)  # (2 * frames, 2, rows, columns) of the box
-    top, left = rows.start - box.top * sheet.cell, columns.start - box.left * sheet.cell
-    dense = _dense(layers, sheet.cell)[:, :, top : top + len(rows), left : left + len(columns)]
-    over, under = _sampled(sheet, dense, rows.start, columns.start).chunk(2)
+    over, under = _sampled(sheet, layers, box, rows, columns).chunk(2)
 
     frames = len(over)
     pixels = _grid(rows, columns).view(1, -1, 2).expand(frames, -1, -1)
@@ -149,7 +146,7 @@ def _compose(
     share = shares(edge, pixels, softness)
     rigid = _unturned(pixels, moved.rotation, sheet.pivot, sheet.points[loop, 2].mean())
     source = behind(sheet.openings[index], edge, share, rigid, 1.5 * softness)
-    inside = _looked_up(sheet.photo, source.view(frames, len(rows), len(columns), 2))
+    inside = _looked_up(sheet, _normalised(sheet, source).view(frames, len(rows), len(columns), 2))
     if index == 0:
         inside = interior.paint(sheet, moved.points, moved.rotation, edge, share, pixels, inside)
     shape = (frames, 1, len(rows), len(columns))
@@ -205,34 +202,44 @@ def _common(one: range, other: range) -> range:
     return range(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def _dense(offsets: torch.Tensor, cell: int) -> torch.Tensor:
-    """A map per cell as a map per pixel."""
-    if cell == 1:
-        return offsets
-    return functional.interpolate(offsets, scale_factor=cell, mode="bilinear", align_corners=False)
-
-
 def _grid(rows: range, columns: range) -> torch.Tensor:
     """Pixel centres (rows, columns, 2)."""
     y, x = torch.arange(rows.start, rows.stop) + 0.5, torch.arange(columns.start, columns.stop) + 0.5
     return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
 
 
-def _sampled(sheet: Sheet, offsets: torch.Tensor, top: int, left: int) -> torch.Tensor:
-    """The photo through offsets (frames, 2, height, width) whose first pixel is at (top, left)."""
-    height, width = offsets.shape[-2:]
-    places = _grid(range(top, top + height), range(left, left + width)) + offsets.permute(0, 2, 3, 1)
-    return _looked_up(sheet.photo, places)
+def _sampled(sheet: Sheet, offsets: torch.Tensor, box: Box, rows: range, columns: range) -> torch.Tensor:
+    """The photo through offsets per cell (frames, 2, ...) of a box: (frames, 3, rows, columns) of the picture."""
+    small = offsets * (2 / _span(sheet))[:, None, None]
+    dense = small
+    if sheet.cell > 1:
+        dense = functional.interpolate(small, scale_factor=sheet.cell, mode="bilinear", align_corners=False)
+    top, left = rows.start - box.top * sheet.cell, columns.start - box.left * sheet.cell
+    dense = dense[:, :, top : top + len(rows), left : left + len(columns)]
+    return _looked_up(sheet, _normalised(sheet, _grid(rows, columns)) + dense.permute(0, 2, 3, 1))
 
 
-def _looked_up(photo: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Bicubic colours (frames, 3, height, width) of a photo (1, 3, h, w) at places (frames, height, width, 2)."""
-    frames, height, width, _ = places.shape
-    size = places.new_tensor([photo.shape[3], photo.shape[2]])
+def _looked_up(sheet: Sheet, grid: torch.Tensor) -> torch.Tensor:
+    """Colours (frames, 3, height, width) of the photo at normalised places (frames, height, width, 2).
+
+    The photo has been doubled with a bicubic filter that keeps its own pixels, so that this quick bilinear look-up is
+    nearly as sharp as a bicubic one, and exact where nothing moves.
+    """
+    frames, height, width, _ = grid.shape
     # All frames read one photo: they are stacked along the grid's height instead of copying it.
-    grid = (places * 2 / size - 1).view(1, frames * height, width, 2)
-    colours = functional.grid_sample(photo, grid, "bicubic", "border", align_corners=False)
-    return colours.view(photo.shape[1], frames, height, width).transpose(0, 1)
+    stacked = grid.reshape(1, frames * height, width, 2)
+    colours = functional.grid_sample(sheet.doubled, stacked, "bilinear", "border", align_corners=True)
+    return colours.view(-1, frames, height, width).transpose(0, 1)
+
+
+def _normalised(sheet: Sheet, places: torch.Tensor) -> torch.Tensor:
+    """Places (..., 2) in pixels as -1..1 from the first pixel's centre to the last one's."""
+    return (places - 0.5) * (2 / _span(sheet)) - 1
+
+
+def _span(sheet: Sheet) -> torch.Tensor:
+    height, width = sheet.image.shape[:2]
+    return torch.tensor([width - 1.0, height - 1.0])
 
 
 def _unturned(pixels: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:

@@ -218,6 +218,7 @@ def _light(sheet: Sheet) -> torch.Tensor:
     x, y = sheet.screen[[50, 280, 101, 330, 4, 205, 425]].round().long().unbind(1)
     height, width = sheet.photo.shape[2:]
     skin = sheet.photo[0, :, y.clamp(0, height - 1), x.clamp(0, width - 1)].median(1).values.clamp(min=1)
-    brightness = float((skin.mean() / 185).clamp(0.35, 1.0)) ** 0.7
+    brightness = float((skin.mean() / 175).clamp(0.35, 1.0)) ** 0.7
     tint = skin / skin.mean() / skin.new_tensor([1.26, 0.95, 0.79])
-    return brightness * (tint**0.3).clamp(0.9, 1.1)
+    # Never bluer than white: pale skin says little about the light, and grey teeth look dead.
+    return brightness * (tint**0.5).clamp(0.8, 1.0)

@@ -32,17 +32,17 @@ def rasterise(
     cells = cells.flatten()
     owner = torch.repeat_interleave(cells)  # one row per cell of every bounding box
     place = torch.arange(len(owner), device=target.device) - (cells.cumsum(0) - cells)[owner]
-    columns = span.reshape(-1, 2)[owner, 0]
-    row = torch.div(place, columns, rounding_mode="floor")
-    x = place - row * columns + first.reshape(-1, 2)[owner, 0]
-    y = row + first.reshape(-1, 2)[owner, 1]
+    # Whole numbers as floats from here: an integer division costs more than all the rest.
+    columns, left, above = torch.cat([span[..., :1], first], -1).reshape(-1, 3).float()[owner].unbind(1)
+    row = ((place + 0.5) / columns).floor()
+    x, y = place - row * columns + left, row + above
     plane = across.reshape(-1, 6)[owner]
     centre_x, centre_y = x + 0.5, y + 0.5
     second = plane[:, 0] * centre_x + plane[:, 1] * centre_y + plane[:, 2]
     third = plane[:, 3] * centre_x + plane[:, 4] * centre_y + plane[:, 5]
-    inside = (second >= -_SLACK) & (third >= -_SLACK) & (second + third <= 1 + _SLACK)
+    inside = ((second >= -_SLACK) & (third >= -_SLACK) & (second + third <= 1 + _SLACK)).nonzero()[:, 0]
     owner = owner[inside]
-    cell = (owner // count * height + y[inside]) * width + x[inside]
+    cell = (owner // count * height + y[inside].long()) * width + x[inside].long()
     top = torch.full((frames * height * width,), -1, dtype=torch.int64, device=target.device)
     top.scatter_reduce_(0, cell, order.flatten()[owner] * count + owner % count, "amax")
     return _fill(top.view(frames, height, width), across, offset, count)

@@ -36,7 +36,7 @@ OPENINGS = (
     (LEFT_UPPER_LID, LEFT_LOWER_LID),
 )  # the mouth first
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
-_BORDER = 0.08  # of the shorter side: motion fades out there
+_BORDER = 0.12  # of the shorter side: motion fades out there
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Sheet:
     Attributes:
         canonical: (468, 3) the face in the rig's frame, centimetres.
         image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
+        doubled: (1, 3, 2 * height - 1, 2 * width - 1) the photo with pixels between its own.
         similarity: upright pixels to centimetres; points: (468, 3) upright pixels, sides flattened; pivot: (3,).
         turned: degrees of yaw the photo already has.
         triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
@@ -86,6 +87,7 @@ class Sheet:
     canonical: torch.Tensor
     image: np.ndarray
     photo: torch.Tensor
+    doubled: torch.Tensor
     similarity: Similarity
     points: torch.Tensor
     pivot: torch.Tensor
@@ -132,6 +134,7 @@ def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Te
         canonical=canonical,
         image=image,
         photo=photo,
+        doubled=functional.interpolate(photo, size=(2 * height - 1, 2 * width - 1), mode="bicubic", align_corners=True),
         similarity=similarity,
         points=points,
         pivot=pivot_of(points),

@@ -44,8 +44,7 @@ def train(
     seed: SeedOption = 0,
     workers: WorkersOption = 1,
     processes: ProcessesOption = 1,
-    resume: ProcessesOption = Annotated[int, Option(min=1, help="Processes that learn motion together, one core each.")]
-ResumeOption = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Train a model on synthetic voices and a face rig; docs/training.md tells how, step by step."""
     if not resume and out.is_dir() and any(out.iterdir()):

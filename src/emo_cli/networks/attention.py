@@ -50,6 +50,13 @@ class Attention(nn.Module):
         out: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return out
 
+    @property
+    def silence(self) -> Tensor:
+        """What attention to a context of zeros gives: zero values leave only the output's bias."""
+        last = self.to_out[0]
+        assert isinstance(last, nn.Linear)
+        return last.bias
+
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, tokens, width / heads)
 
@@ -133,10 +140,8 @@ class SpatialBlock(nn.Module):
         return x + self.ff(self.norm3(x)), normed
 
     def _cross_attention(self, x: Tensor, context: KeysValues | None) -> Tensor:
-        # Zero tokens have zero values, so only the output bias is left of the attention.
         if context is None:
-            bias: Tensor = self.attn2.to_out[0].bias
-            return bias
+            return self.attn2.silence
         out: Tensor = self.attn2(self.norm2(x), context)
         return out
 

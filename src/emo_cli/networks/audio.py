@@ -36,7 +36,7 @@ class AudioBlock(nn.Module):
         return (self.attn2.keys_values(audio),)
 
     def forward(self, x: Tensor, audio: tuple[KeysValues, ...] | None, masks: Tensor | None) -> Tensor:
-        x = x + (self.attn2.to_out[0].bias if audio is None else self.attn2(self.norm2(x), audio[0]))
+        x = x + (self.attn2.silence if audio is None else self.attn2(self.norm2(x), audio[0]))
         out: Tensor = x + self.ff(self.norm3(x))
         return out
 
@@ -71,7 +71,7 @@ class HierarchicalAudioBlock(nn.Module):
         x = x + self.attn1(self.norm1(x))
         normed, sum_of_branches = self.norm2(x), x
         for index, (attention, convolution) in enumerate(self.branches()):
-            heard = attention.to_out[0].bias if audio is None else attention(normed, audio[index])
+            heard = attention.silence if audio is None else attention(normed, audio[index])
             inside = heard * masks.levels[level][:, index]  # (rows, tokens, width)
             branch = nn.functional.linear(inside, convolution.weight.flatten(1), convolution.bias)
             sum_of_branches = sum_of_branches + masks.scales[index] * branch

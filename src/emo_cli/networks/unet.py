@@ -128,7 +128,9 @@ class Resample(nn.Module):
 class Level(nn.Module):
     """The layers at one resolution: resnet, spatial attention, audio attention, temporal attention, repeated."""
 
-    def __init__(self, layers: Sequence[dict[str, nn.Module]], tail: nn.Module | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[dict[str, nn.Module]], tail: nn.Module | None = None, down: int = 0, up: int = 0
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList([layer["resnet"] for layer in layers])
         if tail is not None:
@@ -136,7 +138,11 @@ class Level(nn.Module):
         for name, kind in (("attentions", "attention"), ("audio_modules", "audio"), ("motion_modules", "temporal")):
             if kind in layers[0]:
                 self.add_module(name, nn.ModuleList([layer[kind] for layer in layers]))
-        self.kinds = frozenset(layers[0])
+        if down:
+            self.downsamplers = nn.ModuleList([Resample(down, down, down=True)])
+        if up:
+            self.upsamplers = nn.ModuleList([Resample(up, up, down=False)])
+        self.kinds, self.halves, self.doubles = frozenset(layers[0]), bool(down), bool(up)
 
     def layer(self, index: int, x: Tensor, walk: Walk) -> Tensor:
         """x (rows, channels, h, w) through layer `index`."""
@@ -229,12 +235,8 @@ class UNet(StoredNetwork):
         for level, wide in enumerate(widths):
             before = widths[max(level - 1, 0)]
             rows = [layer(before if i == 0 else wide, wide, level, before if i == 0 else wide) for i in range(layers)]
-            block = Level(rows)
-            skips += [wide] * layers
-            if level < last:
-                block.downsamplers = nn.ModuleList([Resample(wide, wide, down=True)])
-                skips += [wide] if skip_inputs else []
-            self.down_blocks.append(block)
+            self.down_blocks.append(Level(rows, down=wide if level < last else 0))
+            skips += [wide] * layers + ([wide] if skip_inputs and level < last else [])
         deepest = widths[-1]
         tail = ResnetBlock(deepest, deepest, embedding, groups, scale_shift)
         self.mid_block = Level([layer(deepest, deepest, last, deepest, middle=True)], tail)
@@ -245,10 +247,8 @@ class UNet(StoredNetwork):
             rows = []
             for i in range(layers + 1 if skip_inputs else layers):
                 rows.append(layer((below if i == 0 else wide) + skips.pop(), wide, level, inner))
-            block, below = Level(rows), wide
-            if level > 0:
-                block.upsamplers = nn.ModuleList([Resample(wide, wide, down=False)])
-            self.up_blocks.append(block)
+            self.up_blocks.append(Level(rows, up=wide if level > 0 else 0))
+            below = wide
         if head_width is not None:
             self.head = HeadStream(head_width, head_audio, embedding, deepest)
         if out_channels is not None:
@@ -350,19 +350,23 @@ class UNet(StoredNetwork):
 
     def _descend(self, x: Tensor, walk: Walk) -> tuple[Tensor, list[Tensor]]:
         skips = [x] if self.skip_inputs else []
-        for block in self.down_blocks:
+        for block in _as_levels(self.down_blocks):
             for index in range(len(block.resnets)):
                 x = block.layer(index, x, walk)
                 skips.append(x)
-            if hasattr(block, "downsamplers"):
+            if block.halves:
                 x = block.downsamplers[0](x)
                 skips += [x] if self.skip_inputs else []
         return x, skips
 
     def _ascend(self, x: Tensor, skips: list[Tensor], walk: Walk) -> Tensor:
-        for block in self.up_blocks:
+        for block in _as_levels(self.up_blocks):
             for index in range(len(block.resnets)):
                 x = block.layer(index, torch.cat([x, skips.pop()], dim=1), walk)
-            if hasattr(block, "upsamplers"):
+            if block.doubles:
                 x = block.upsamplers[0](x, skips[-1].shape[-2:])
         return x
+
+
+def _as_levels(blocks: nn.ModuleList) -> list[Level]:
+    return [block for block in blocks if isinstance(block, Level)]

@@ -97,7 +97,7 @@ def draw(takes: Sequence[Take], count: int, frames: int, tokens: int, random: np
     """`count` clips of `frames` frames from random takes at random places."""
     chosen: list[tuple[Take, int]] = []
     while len(chosen) < count:
-        take = takes[random.integers(len(takes))]
+        take = takes[int(random.integers(len(takes)))]
         if len(take) >= frames:
             chosen.append((take, int(random.integers(0, len(take) - frames + 1))))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import math
 import os
@@ -125,8 +124,9 @@ class Trainer:
         self.plan = plan
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(plan.seed)
-            self.network = MiniHearing()
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+            self.network, self.average = MiniHearing(), MiniHearing()
+        self.average.load_state_dict(self.network.state_dict())
+        self.average.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), plan.learning_rate, weight_decay=0.01)
         self.choices = np.random.default_rng(plan.seed)
         self.generator = torch.Generator().manual_seed(plan.seed)

@@ -118,7 +118,7 @@ def run(
             group["lr"] = schedule.rate_at(done)
         losses = step(randomness)
         optimiser.zero_grad()
-        losses["total"].backward()  # type: ignore[no-untyped-call]
+        losses["total"].backward()
         share_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
@@ -145,6 +145,14 @@ def run(
     return done >= schedule.steps
 
 
+def take_result(network: nn.Module, folder: Path) -> None:
+    """Give a network the averaged weights of the run in `folder`, finished or not."""
+    average = Averaged(network, 0.0)
+    if _resume(folder, 0, network, None, average, Randomness.seeded(0)) == 0:
+        raise InputError(f"There is no checkpoint in {folder}. Run that stage first.")
+    average.copy_to(network)
+
+
 def share_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average gradients over the processes of the group; nothing to do for one process."""
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
@@ -166,7 +174,9 @@ def _agreed(wish: bool) -> bool:
     return bool(flag.item())
 
 
-def _measured(network: nn.Module, average: Averaged, watch: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+def _measured(
+    network: nn.Module, average: Averaged, watch: Callable[[nn.Module], dict[str, float]]
+) -> dict[str, float]:
     current = {name: value.detach().clone() for name, value in network.named_parameters()}
     average.copy_to(network)
     try:
@@ -201,7 +211,7 @@ def _save(
 
 
 def _resume(
-    folder: Path, rank: int, network: nn.Module, optimiser: torch.optim.Optimizer, average: Averaged,
+    folder: Path, rank: int, network: nn.Module, optimiser: torch.optim.Optimizer | None, average: Averaged,
     randomness: Randomness,
 ) -> int:  # fmt: skip
     if not (folder / CHECKPOINT).exists():
@@ -209,7 +219,8 @@ def _resume(
     try:
         state = torch.load(folder / CHECKPOINT, weights_only=True)
         network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+        if optimiser is not None:
+            optimiser.load_state_dict(state["optimiser"])
         average.weights = {name: value.clone() for name, value in state["average"].items()}
     except (RuntimeError, KeyError, ValueError, EOFError) as problem:
         raise InputError(f"{folder / CHECKPOINT} does not continue this run. Give another --out folder.") from problem

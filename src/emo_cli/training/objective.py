@@ -144,7 +144,8 @@ class Objective:
         angle = u[:, None] * (math.pi / 2)
         noisy = torch.cos(angle) * white + torch.sin(angle) * noise
         lids = clips.lids[:, : self.whitening.known]
-        return torch.cos(angle) * noise - torch.sin(angle) * white, head_input(self.whitening, noisy, pose, lids, ~first)
+        v = torch.cos(angle) * noise - torch.sin(angle) * white
+        return v, head_input(self.whitening, noisy, pose, lids, ~first)
 
     def _gap_error(self, sample: Tensor, moved: Tensor) -> Tensor:
         """Squared error of the inner-lip gap per clip, in units of GAP_UNIT."""

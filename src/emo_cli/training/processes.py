@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as distributed
-import torch.multiprocessing as multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
@@ -22,7 +22,7 @@ def run_together(count: int, work: Callable[..., object], *arguments: Any) -> No
     Small networks gain nothing from many threads, so every process uses one.
     """
     with tempfile.TemporaryDirectory(prefix="emo-train-") as folder:
-        multiprocessing.spawn(_member, args=(count, Path(folder) / "meeting", work, arguments), nprocs=count)
+        spawn(_member, args=(count, Path(folder) / "meeting", work, arguments), nprocs=count)
 
 
 def _member(rank: int, count: int, meeting: Path, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""How mini is trained: its networks, its stages, and `train`, which runs them one after another and can be continued."""
+"""How mini is trained: its networks and stages, and `train`, which runs them in order and can be continued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from emo_cli.training.bank import Take, act_all, draw
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import Plan, train_hearing
-from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, Step, run
+from emo_cli.training.loop import Randomness, Schedule, Step, run, take_result
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.processes import first, run_together
 from emo_cli.training.rig import HeadModel, Rig
@@ -68,8 +68,8 @@ MINI = Preset(
     sound_width=160,
     corpus_minutes=240.0,
     hearing=Plan(minutes=35),
-    head=Schedule(steps=4600, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
-    video=Schedule(steps=6000, rate=1.2e-3),
+    head=Schedule(steps=2500, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
+    video=Schedule(steps=3600, rate=1.2e-3),
     clips=8,
     head_clips=24,
 )
@@ -80,9 +80,10 @@ PRESETS = {"mini": MINI}
 class TrainOptions:
     """What `emo train` was asked for.
 
-    rig: the 468-point face tables; head_model: the head that the teeth are pictured from; out: where everything goes (corpus, checkpoints, model); data: a corpus to use instead
-    of making one; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from;
-    workers: processes that make speech; processes: that train motion together.
+    rig: the 468-point face tables; head_model: the head that the teeth are pictured from; out: where everything goes
+    (corpus, checkpoints, model); data: a corpus to use instead of making one; stage: only this one; minutes: stop each
+    stage after so long, with a checkpoint to continue from; workers: processes that make speech; processes: that learn
+    motion together.
     """
 
     rig: Path
@@ -186,16 +187,19 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
     objective = Objective(rig, codec, whitening, preset.family.noise_correlation)
     learner = networks(preset)
     report(f"parameters: {sum(p.numel() for p in learner.parameters()) / 1e6:.2f} million")
-    if "head" in stages or (options.out / "head" / CHECKPOINT).exists():  # a finished stage is only loaded
+    if "head" in stages:
         learning = [*learner.sound_projection.parameters(), *learner.backbone.head.parameters()]
-        schedule = _cut(preset.head, options) if "head" in stages else preset.head
-        run(learner, learning, _head_step(objective, learner, takes, preset), schedule,
-            options.out / "head", options.seed, report)  # fmt: skip
+        step = _head_step(objective, learner, takes, preset)
+        run(learner, learning, step, _cut(preset.head, options), options.out / "head", options.seed, report)
+    else:
+        take_result(learner, options.out / "head")
     if "video" in stages:
         step = _video_step(objective, learner, takes, preset)
-        run(learner, learner.parameters(), step, _cut(preset.video, options), options.out / "video", options.seed, report)
+        schedule = _cut(preset.video, options)
+        run(learner, learner.parameters(), step, schedule, options.out / "video", options.seed, report)
     if first():
-        assemble(preset.family, learner, codec, whitening, hearing).save_pretrained(options.out / "model", torch.float16)
+        pipeline = assemble(preset.family, learner, codec, whitening, hearing)
+        pipeline.save_pretrained(options.out / "model", torch.float16)
 
 
 def fit_tables(
