@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from emo_cli.networks.codec import Canvas
-from emo_cli.pipeline import EmoPipeline, Settings
+from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.scene import Settings
 from emo_cli.training.bank import Take, act, windows
 from emo_cli.training.corpus import Utterance, load
 from emo_cli.training.head import head_motion, speed

@@ -21,7 +21,8 @@ from PIL import Image
 from emo_cli import portrait as portraits
 from emo_cli import speech
 from emo_cli.face import FaceFinder
-from emo_cli.pipeline import EmoPipeline, Settings
+from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.scene import Settings
 
 LARGEST_LAG = 5
 EVERY = 12  # frames between two pictures of the sheet

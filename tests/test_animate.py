@@ -19,8 +19,8 @@ from emo_cli import speech, video
 from emo_cli.animate import AnimateOptions, Video, animate, paced, perform
 from emo_cli.errors import FaceError, InputError, ModelError, OutputError, WeightsError
 from emo_cli.family import Family
-from emo_cli.pipeline import Settings
 from emo_cli.portrait import Portrait
+from emo_cli.segments.scene import Settings
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 

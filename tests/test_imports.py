@@ -39,9 +39,10 @@ ALLOWED = {
     "networks.head",
     "chart": "errors stored face portrait networks.codec",
     "sampling": "errors family clips networks chart",
-    "pipeline": "errors family clips stored sound_encoders portrait speech networks chart sampling",
+    "segments": "errors family clips networks chart sampling",
+    "pipeline": "errors family clips stored sound_encoders portrait speech networks chart sampling segments",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline",
-    "animate": "errors family device weights provenance video portrait speech networks pipeline checkpoints",
+    "animate": "errors family device weights provenance video portrait speech networks segments pipeline checkpoints",
     "doctor": "errors device ffmpeg weights",
     "training": "errors family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline",

@@ -9,7 +9,8 @@ import torch
 from emo_cli.errors import ModelError, WeightsError
 from emo_cli.family import Family
 from emo_cli.networks.codec import Motion
-from emo_cli.pipeline import EmoPipeline, Settings, clip_seed
+from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.scene import Settings, clip_seed
 from tiny_pipeline import tiny
 
 KINDS = ("mini", "emo", "echomimic")

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from emo_cli.errors import EmoError
     from emo_cli.family import Family
     from emo_cli.networks.codec import Strength
-    from emo_cli.pipeline import EmoPipeline, Settings
+    from emo_cli.pipeline import EmoPipeline
     from emo_cli.portrait import Portrait
+    from emo_cli.segments.scene import Settings
     from emo_cli.speech import Sound, Speech
 
 _HOME = {
@@ -32,7 +33,7 @@ _HOME = {
     "EmoPipeline": "emo_cli.pipeline",
     "Family": "emo_cli.family",
     "Portrait": "emo_cli.portrait",
-    "Settings": "emo_cli.pipeline",
+    "Settings": "emo_cli.segments.scene",
     "Sound": "emo_cli.speech",
     "Speech": "emo_cli.speech",
     "Strength": "emo_cli.networks.codec",

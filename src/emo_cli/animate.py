@@ -19,8 +19,9 @@ from emo_cli import portrait as portraits
 from emo_cli.errors import ModelError
 from emo_cli.family import Family
 from emo_cli.networks.codec import Strength
-from emo_cli.pipeline import EmoPipeline, Settings
+from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
+from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
 from emo_cli.video import Frame
 from emo_cli.weights import locate

@@ -21,6 +21,7 @@ _ARCH = 0.4  # 1 / cm: how the row of teeth bends back to the sides
 _INCISORS = -3.53  # the rig's height of the upper incisors' edge, centimetres
 _EDGE_TRUST = 0.5  # centimetres by which the photo's own teeth may correct it
 _ENAMEL = (228.0, 220.0, 204.0)  # white in the teeth pictures
+_SKIN_BLUE = 0.63  # blue relative to red in skin under white light
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
 _DEEP = (46.0, 15.0, 16.0)  # sRGB of the throat
 _WARMTH = (0.8, 1.15, 1.2)  # exponents of the shade in red, green, blue: light inside a mouth is redder
@@ -219,6 +220,6 @@ def _light(sheet: Sheet) -> torch.Tensor:
     height, width = sheet.photo.shape[2:]
     skin = sheet.photo[0, :, y.clamp(0, height - 1), x.clamp(0, width - 1)].median(1).values.clamp(min=1)
     brightness = float((skin.mean() / 175).clamp(0.35, 1.0)) ** 0.7
-    tint = skin / skin.mean() / skin.new_tensor([1.26, 0.95, 0.79])
-    # Never bluer than white: pale skin says little about the light, and grey teeth look dead.
-    return brightness * (tint**0.5).clamp(0.8, 1.0)
+    # Skin redder than usual means warm light; never bluer than white: pale skin says little, and grey teeth look dead.
+    warm = (skin[2] / skin[0] / _SKIN_BLUE).clamp(0.4, 1.0)
+    return brightness * warm ** skin.new_tensor([0.0, 0.2, 0.45])

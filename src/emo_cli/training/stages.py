@@ -59,7 +59,7 @@ MINI = Preset(
     family=Family(
         name="mini",
         noise_correlation=0.9,
-        controls=("steps", "guidance", "motion", "expression", "lips", "speed", "region"),
+        controls=("steps", "guidance", "motion", "expression", "lips", "speed"),
     ),
     widths=(64, 96),
     audio_width=128,

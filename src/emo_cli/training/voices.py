@@ -84,7 +84,7 @@ class InstalledSpeakers:
         self._flite = Flite()
 
     def cast(self, rng: np.random.Generator, unseen: bool) -> str:
-        """A third English, a third flite, a third other languages (or the held-out three)."""
+        """Three in ten flite, a quarter English of espeak-ng, else any language; or one of the held-out three."""
         if unseen:
             name = str(rng.choice(UNSEEN))
             return name if name.startswith("flite") else name + str(rng.choice(_VARIANTS))

@@ -1,0 +1,74 @@
+"""Mini's segments: earlier frames are clean frames of the same window, and the head has numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from emo_cli import sampling
+from emo_cli.chart.whitening import HeadState
+from emo_cli.clips import ClipPlan, Segment
+from emo_cli.networks.codec import Motion
+from emo_cli.networks.unet import Conditions
+from emo_cli.sampling import FlowClip, FlowPredict, FlowStep
+from emo_cli.segments.scene import Callback, Scene
+
+
+def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterator[Motion]:
+    """Clip after clip; each sees the last frames of the one before, the first sees none."""
+    assert scene.whitening is not None
+    family = scene.family
+    shape = (family.latent_channels, family.latent_size, family.latent_size)
+    earlier, state = torch.zeros(1, family.motion_frames, *shape), HeadState.at_rest(1, family.motion_frames)
+    for index, segment in enumerate(plan.segments):
+        chance = scene.chance(index)
+        noise = sampling.frame_noise((1, segment.length, *shape), family.noise_correlation, chance)
+        start = FlowClip(noise, torch.randn(1, scene.whitening.numbers, generator=chance))
+        predict = _prediction(scene, segment, earlier, state, first=index == 0)
+        clip = sampling.flow(start, predict, scene.steps, partial(callback, segment.start))
+        pose, lids, state = scene.whitening.decode(clip.numbers, scene.speed, state)
+        earlier = clip.latents[:, -family.motion_frames :]
+        shown = segment.shown
+        yield Motion(clip.latents[0, :shown], pose[0, :shown], lids[0, :shown])
+
+
+def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadState, first: bool) -> FlowPredict:
+    """What the network says about a clip, guidance included."""
+    assert scene.whitening is not None
+    whitening, known = scene.whitening, scene.family.motion_frames
+    device, dtype = scene.device, scene.dtype
+    tokens = scene.hear(segment.start - known, known + segment.length)
+    audio = scene.backbone.listen(tokens)
+    pose = state.pose / (whitening.kappa * scene.speed)[:, None]
+    seen = torch.tensor([not first])
+
+    def say(clip: FlowClip, step: FlowStep, heard: bool) -> FlowClip:
+        times = torch.full((1, known + segment.length), step.t)
+        times[:, :known] = float(first)  # clean frames have time 0; where there are none yet, all is noise
+        conditions = Conditions(
+            reference=scene.reference,
+            audio=audio if heard else None,
+            heard=tokens if heard else None,
+            speed=scene.speed.to(device, dtype),
+            head=sampling.head_input(whitening, clip.numbers, pose, state.known_lids, seen).to(device, dtype),
+        )
+        noisy = torch.cat([earlier, clip.latents], dim=1).to(device, dtype)
+        said = scene.backbone(noisy, times.to(device), conditions)
+        assert said.head is not None
+        v = whitening.gather(said.head.pose[:, known:].float().cpu(), said.head.blinks.float().cpu())
+        return FlowClip(said.sample[:, known:].float().cpu(), v)
+
+    def predict(clip: FlowClip, step: FlowStep) -> FlowClip:
+        with_sound = say(clip, step, True)
+        if scene.guidance == 1:
+            return with_sound
+        without = say(clip, step, False)
+        return FlowClip(
+            sampling.guided(with_sound.latents, without.latents, scene.guidance),
+            sampling.guided(with_sound.numbers, without.numbers, scene.family.head_guidance),
+        )
+
+    return predict

@@ -1,0 +1,94 @@
+"""One video in the making: the networks at work, and what stays the same for all its segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emo_cli.chart.whitening import HeadWhitening
+from emo_cli.family import Family
+from emo_cli.networks.attention import KeysValues
+from emo_cli.networks.codec import Strength
+from emo_cli.networks.conditions import SoundProjection, SpeedLayers, WindowProjection
+from emo_cli.networks.unet import UNet
+
+AS_MADE = Strength()
+
+Callback = Callable[[int, int], None]
+"""Called after each denoising step with the frames shown so far and the step's index."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed."""
+
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    speed: float = 1.0
+    strength: Strength = AS_MADE
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The networks with a portrait and a sound.
+
+    reference: keys and values of the portrait per attention block; face: the locator's features (1, channels, h, w);
+    features: the sound (frames, tokens, width).
+    """
+
+    family: Family
+    settings: Settings
+    backbone: UNet
+    reference_net: UNet
+    reference: tuple[KeysValues, ...]
+    features: Tensor
+    face: Tensor | None = None
+    sound_projection: SoundProjection | WindowProjection | None = None
+    whitening: HeadWhitening | None = None
+    speed_layers: SpeedLayers | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many denoising steps a clip takes."""
+        return self.settings.steps or self.family.steps
+
+    @property
+    def guidance(self) -> float:
+        """How far the prediction is led away from silence; 1 asks the network only once."""
+        return self.family.guidance if self.settings.guidance is None else self.settings.guidance
+
+    @property
+    def speed(self) -> Tensor:
+        """Head speed per axis (1, 3)."""
+        return self.settings.speed * torch.tensor([self.family.speed])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Backbone is."""
+        return self.backbone.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The Backbone's precision."""
+        return self.backbone.dtype
+
+    def chance(self, index: int) -> torch.Generator:
+        """The noise of segment `index`: it does not depend on how the others were made."""
+        return torch.Generator().manual_seed(clip_seed(self.settings.seed, index))
+
+    def hear(self, first: int, frames: int) -> Tensor:
+        """Audio tokens (1, frames, tokens, width) of frames that may lie before or after the sound."""
+        index = torch.arange(first, first + frames).clamp(0, len(self.features) - 1)
+        features = self.features[None, index]
+        tokens: Tensor = features if self.sound_projection is None else self.sound_projection(features)
+        return tokens.to(self.dtype)
+
+
+def clip_seed(seed: int, index: int) -> int:
+    """One seed per segment of a video."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
