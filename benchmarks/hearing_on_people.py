@@ -40,7 +40,7 @@ class Heard:
 
 def prompts(sounds: Path, transcript: Path) -> Iterator[tuple[Path, str]]:
     """Recordings of plain sentences, with their words in lower case."""
-    for line in gzip.open(transcript, "rt", errors="ignore"):
+    for line in gzip.decompress(transcript.read_bytes()).decode("utf-8", "ignore").splitlines():
         name, _, text = line.partition(":")
         path = sounds / f"{name.strip()}.g722"
         if path.exists() and not re.search(r"[\[\](<0-9#*]", text) and 12 < len(text.strip()) < 120:
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--count", type=int, default=150)
     choice = parser.parse_args()
-    from pocketsphinx import Decoder
+    from pocketsphinx import Decoder  # type: ignore[import-not-found]
 
     decoder = Decoder(lm=None, loglevel="FATAL")
     network = MiniHearing.from_pretrained(choice.weights).eval()

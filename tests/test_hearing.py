@@ -34,7 +34,7 @@ class TwoVowels:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
-    write_corpus(folder, 2.0, seed=7, speakers=TwoVowels)
+    write_corpus(folder, 2.0, seed=7, workers=0, speakers=TwoVowels)
     return folder
 
 

@@ -32,6 +32,7 @@ SMALLEST_OUTPUT = 64
 # How far the region of motion reaches from the face's middle, in times the face oval: hair, ears, neck.
 REACH_UP, REACH_DOWN, REACH_ASIDE = 1.9, 1.5, 1.5
 SOFTNESS = 0.07  # blur of the mask's edge, in heights of the face
+COVERED = 0.1  # share of motion from which on the frame replaces the photo
 SEAM = 0.06  # width of the faded border where the crop meets the rest of the photo, in sides of the crop
 LYING = math.radians(60)  # a face turned further than this is a photo that lies on its side
 
@@ -94,14 +95,18 @@ class Portrait:
 
     @cached_property
     def _opacity(self) -> np.ndarray:
-        """How much a frame covers the photo (rows, columns, 1): the mask, faded towards the border."""
+        """How much a frame covers the photo (rows, columns, 1): all of it where it may move, faded at the border.
+
+        Motion fades with the mask already; fading the picture as well would show moved and still hair at once.
+        """
         rows, columns, inner_rows, inner_columns = self._visible
         side = round(self.crop.width)
         height, width = self.photo.shape[:2]
         mask = np.asarray(Image.fromarray(self.mask).resize((side, side), Image.Resampling.BILINEAR))
         down = _fade(rows.start, rows.stop, height, side * SEAM)
         across = _fade(columns.start, columns.stop, width, side * SEAM)
-        opacity: np.ndarray = mask[inner_rows, inner_columns] * down[:, None] * across[None]
+        moving = np.clip(mask[inner_rows, inner_columns] / COVERED, 0, 1)
+        opacity: np.ndarray = moving * down[:, None] * across[None]
         return opacity[..., None].astype(np.float32)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -68,18 +69,22 @@ def write_corpus(
 ) -> int:
     """Speaks `minutes` of recordings into shards of about `shard_minutes`; returns how many shards there are.
 
-    Shards that exist already are kept, so an interrupted run goes on where it stopped. One seed gives one corpus,
-    whatever the number of workers. `speakers` must be importable by name when there are several workers.
+    Shards that exist already are kept, so an interrupted run goes on where it stopped. Each shard is spoken by a
+    process of its own, `workers` of them at a time: espeak-ng carries the state of its oscillators from one text to
+    the next, and only a fresh process makes a shard depend on nothing but the seed and its number. With 0 workers
+    everything is spoken in this process. `speakers` must be importable by name unless workers is 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = max(1, round(minutes / shard_minutes))
     todo = [index for index in range(count) if not _shard(folder, index).exists()]
-    write = partial(_write_shards, folder, minutes / count, seed, speakers)
-    if workers <= 1:
-        write(todo)
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            list(pool.map(write, [todo[worker::workers] for worker in range(workers)]))
+    write = partial(_write_shard, folder, minutes / count, seed, speakers)
+    if workers == 0:
+        for index in todo:
+            write(index)
+    elif todo:
+        fresh = get_context("spawn")
+        with ProcessPoolExecutor(workers, fresh, torch.set_num_threads, (1,), max_tasks_per_child=1) as pool:
+            list(pool.map(write, todo))
     return count
 
 
@@ -144,15 +149,10 @@ def _utterance(recording: Recording, voice: str, split: str) -> Utterance:
     )
 
 
-def _write_shards(
-    folder: Path, minutes: float, seed: int, speakers: Callable[[], Speakers], indices: list[int]
-) -> None:
+def _write_shard(folder: Path, minutes: float, seed: int, speakers: Callable[[], Speakers], index: int) -> None:
+    path = _shard(folder, index)
     company = speakers()
-    for index in indices:
-        _write_shard(_shard(folder, index), minutes, np.random.default_rng([seed, index]), company)
-
-
-def _write_shard(path: Path, minutes: float, rng: np.random.Generator, company: Speakers) -> None:
+    rng = np.random.default_rng([seed, index])
     utterances: list[Utterance] = []
     rows = 0
     while rows < minutes * 60 * RATE:
