@@ -7,7 +7,6 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -29,7 +28,7 @@ def recorded(init: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         init(self, *args, **kwargs)
-        self.config = MappingProxyType({name: value for name, value in bound.arguments.items() if name != "self"})
+        self.config = {name: value for name, value in bound.arguments.items() if name != "self"}
 
     return constructor
 
@@ -84,7 +83,10 @@ class StoredNetwork(nn.Module):
 
 
 def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """Copy weights into a network; every key must be used once, none may be left over or misshapen."""
+    """Put weights into a network; every key must be used once, none may be left over or misshapen.
+
+    They are copied, but for a network on the meta device, which takes the tensors themselves.
+    """
     own = network.state_dict()
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     misshapen = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
@@ -92,7 +94,7 @@ def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], sourc
         if names:
             shown = ", ".join(names[:5])
             raise IncompatibleCheckpoint(f"{source} {kind} {len(names)} tensors ({shown}). Choose matching weights.")
-    network.load_state_dict(dict(weights))
+    network.load_state_dict(dict(weights), assign=any(value.is_meta for value in own.values()))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,10 +13,13 @@ LONGEST_WINDOW = 64
 
 
 def positions(length: int, width: int) -> Tensor:
-    """Sinusoidal positions (length, width): sine on even, cosine on odd channels, base 10000."""
-    place = torch.arange(length, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    table = torch.zeros(length, width)
+    """Sinusoidal positions (length, width): sine on even, cosine on odd channels, base 10000.
+
+    Always on the CPU: no file holds them, so a network that is built without memory must still have them.
+    """
+    place = torch.arange(length, dtype=torch.float32, device="cpu")[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device="cpu") * (-math.log(10000.0) / width))
+    table = torch.zeros(length, width, device="cpu")
     table[:, 0::2], table[:, 1::2] = torch.sin(place * rate), torch.cos(place * rate)
     return table
 
