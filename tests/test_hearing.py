@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from emo_cli.errors import UsageError
 from emo_cli.sound_encoders import MiniHearing
-from emo_cli.training.corpus import Utterance, load, write_corpus
-from emo_cli.training.hearing import Plan, Trainer, disturbed, draw, score, train_hearing
+from emo_cli.training.corpus import Utterance, write_corpus
+from emo_cli.training.hearing import disturbed, draw, score, train_hearing
+from emo_cli.training.loop import Schedule
 from emo_cli.training.phones import Phone
 from emo_cli.training.voices import Spoken
 
@@ -38,59 +38,38 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _train(corpus: Path, folder: Path, steps: int, **changes: float) -> MiniHearing:
+    schedule = Schedule(steps=steps, rate=1.5e-3, warmup=2, log_every=1, **changes)
+    return train_hearing(corpus, folder, schedule, 0, lambda line: None, clips=4, seconds=1.0)
+
+
 def _lines(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_a_few_steps_lower_the_loss(corpus: Path, tmp_path: Path) -> None:
-    train_hearing(corpus, tmp_path / "short", Plan(steps=1, batch=4, seconds=1.0))
-    train_hearing(corpus, tmp_path / "long", Plan(steps=25, batch=4, seconds=1.0))
-    assert _lines(tmp_path / "long")[-1]["phone loss"] < 0.8 * _lines(tmp_path / "short")[-1]["phone loss"]
+    _train(corpus, tmp_path, 25)
+    losses = [line["phones"] for line in _lines(tmp_path) if "phones" in line]
+    assert losses[-1] < 0.8 * losses[0]
 
 
-def test_resumed_training_equals_unbroken_training(corpus: Path, tmp_path: Path) -> None:
-    plan = Plan(steps=6, batch=2, seconds=1.0)
-    utterances = load(corpus, "train")
-    unbroken, first, second = Trainer(plan), Trainer(plan), Trainer(plan)
-    for _ in range(6):
-        unbroken.step(utterances)
-    for _ in range(3):
-        first.step(utterances)
-    first.save(tmp_path / "checkpoint.pt")
-    second.load(tmp_path / "checkpoint.pt")
-    for _ in range(3):
-        second.step(utterances)
-    for one, other in zip(unbroken.average.parameters(), second.average.parameters(), strict=True):
+def test_training_that_was_stopped_ends_as_an_unbroken_one(corpus: Path, tmp_path: Path) -> None:
+    unbroken = _train(corpus, tmp_path / "unbroken", 4)
+    _train(corpus, tmp_path / "stopped", 4, minutes=0.0)
+    resumed = _train(corpus, tmp_path / "stopped", 4)
+    for one, other in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_finished_training_is_not_trained_again(corpus: Path, tmp_path: Path) -> None:
-    plan = Plan(steps=2, batch=2, seconds=1.0)
-    train_hearing(corpus, tmp_path, plan)
-    before = len(_lines(tmp_path))
-    train_hearing(corpus, tmp_path, plan)
-    assert len(_lines(tmp_path)) == before
-
-
 def test_training_leaves_weights_that_load(corpus: Path, tmp_path: Path) -> None:
-    trained = train_hearing(corpus, tmp_path, Plan(steps=1, batch=2, seconds=1.0))
-    loaded = MiniHearing.from_pretrained(tmp_path / "hearing")
+    trained = _train(corpus, tmp_path, 1)
+    loaded = MiniHearing.from_pretrained(tmp_path)
     assert torch.equal(loaded.first.weight, trained.first.weight)
 
 
 def test_scores_of_both_held_out_splits_are_logged(corpus: Path, tmp_path: Path) -> None:
-    train_hearing(corpus, tmp_path, Plan(steps=1, batch=2, seconds=1.0))
-    assert {"validation", "unseen voices"} <= set(_lines(tmp_path)[-1])
-
-
-def test_training_wants_either_minutes_or_steps(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="exactly one"):
-        train_hearing(tmp_path, tmp_path, Plan(minutes=1.0, steps=1))
-
-
-def test_the_learning_rate_ends_at_a_fiftieth() -> None:
-    plan = Plan(steps=1000)
-    assert plan.rate(1000, 1.0) == pytest.approx(0.02 * plan.rate(100, 0.0))
+    _train(corpus, tmp_path, 1)
+    assert {"validation phones", "unseen voices close"} <= set(_lines(tmp_path)[-1])
 
 
 def test_clips_take_whole_rows_with_their_own_labels() -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
-import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,47 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from emo_cli.errors import UsageError
 from emo_cli.sound_encoders import Heard, MiniHearing
 from emo_cli.training.articulation import CURVES, RATE
 from emo_cli.training.corpus import Utterance, load
+from emo_cli.training.loop import Randomness, Schedule, run
 
 # What a face shows first weighs most: jaw and lip closure, then rounding and lip-to-teeth contact; loudness last.
 _CURVE_WEIGHTS = (2.0, 1.0, 1.5, 1.2, 2.5, 1.5, 0.7, 0.7, 0.5, 0.5, 0.7)
 _CURVE_SCALE = 10.0
-_WARM_UP = 50  # steps
-_LOG_EVERY = 50
-_SCORE_EVERY = 250
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train: either `minutes` of wall time or a number of `steps`; the learning rate falls over that span."""
-
-    minutes: float | None = None
-    steps: int | None = None
-    batch: int = 24
-    seconds: float = 3.0
-    learning_rate: float = 1.5e-3
-    average: float = 0.998  # decay of the averaged weights
-    seed: int = 0
-    checkpoint_minutes: float = 5.0
-    bfloat16: bool = False  # a third faster on processors with bfloat16 instructions, slower on others
-
-    def progress(self, step: int, elapsed: float) -> float:
-        """Share 0..1 of the training that is done; `elapsed` in seconds.
-
-        Raises UsageError unless exactly one of minutes and steps is given.
-        """
-        if (self.minutes is None) == (self.steps is None):
-            raise UsageError("Training needs either minutes or steps; give exactly one of them.")
-        share = step / self.steps if self.steps is not None else elapsed / 60.0 / float(self.minutes or 1e-9)
-        return min(1.0, share)
-
-    def rate(self, step: int, progress: float) -> float:
-        """Learning rate: short warm-up, then half a cosine down to 2 %."""
-        cosine = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
-        return self.learning_rate * min(1.0, (step + 1) / _WARM_UP) * cosine
 
 
 @dataclass(frozen=True)
@@ -83,103 +45,43 @@ class Score:
     labiodental: float
 
 
-def train_hearing(corpus: Path, folder: Path, plan: Plan, resume: bool = True) -> MiniHearing:
-    """Trains from nothing and saves the averaged weights in folder/hearing.
+def train_hearing(
+    corpus: Path,
+    folder: Path,
+    schedule: Schedule,
+    seed: int,
+    report: Callable[[str], None],
+    clips: int = 24,
+    seconds: float = 3.0,
+    bfloat16: bool = False,
+) -> MiniHearing:
+    """Train from nothing on `clips` clips of `seconds` per step; checkpoints, log and weights go to `folder`.
 
-    Every few minutes a checkpoint (folder/checkpoint.pt) and a usable snapshot (folder/hearing-latest) are
-    written; with `resume`, training goes on from the checkpoint as if it had never stopped. Losses and scores go
-    to folder/log.jsonl, one JSON object a line.
+    bfloat16: a third faster on processors that have its instructions, slower on others.
     """
     torch.set_flush_denormal(True)
-    plan.progress(0, 0.0)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(plan)
-    if resume and (folder / "checkpoint.pt").exists():
-        trainer.load(folder / "checkpoint.pt")
+    torch.manual_seed(seed)  # the first weights
+    network = MiniHearing()
     train = load(corpus, "train")
     tests = {"validation": load(corpus, "validation"), "unseen voices": load(corpus, "unseen voices")}
     batches = {name: draw(items, 64, 3.0, np.random.default_rng(5)) for name, items in tests.items() if items}
-    saved = time.monotonic()
-    while trainer.progress() < 1.0:
-        losses = trainer.step(train)
-        last = trainer.progress() >= 1.0
-        if trainer.steps % _LOG_EVERY == 0 or last:
-            line: dict[str, Any] = {"step": trainer.steps, "minutes": round(trainer.elapsed / 60, 2), **losses}
-            if trainer.steps % _SCORE_EVERY == 0 or last:
-                line |= {name: asdict(score(trainer.average, batch)) for name, batch in batches.items()}
-            with (folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-        if last or time.monotonic() - saved > plan.checkpoint_minutes * 60:
-            trainer.save(folder / "checkpoint.pt")
-            _save_model(trainer.average, folder / "hearing-latest")
-            saved = time.monotonic()
-    _save_model(trainer.average, folder / "hearing")
-    return trainer.average
 
-
-class Trainer:
-    """Network, averaged network, optimiser and random states: all that a checkpoint holds."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.seed)
-            self.network, self.average = MiniHearing(), MiniHearing()
-        self.average.load_state_dict(self.network.state_dict())
-        self.average.requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), plan.learning_rate, weight_decay=0.01)
-        self.choices = np.random.default_rng(plan.seed)
-        self.generator = torch.Generator().manual_seed(plan.seed)
-        self.steps = 0
-        self.elapsed = 0.0
-
-    def progress(self) -> float:
-        return self.plan.progress(self.steps, self.elapsed)
-
-    def step(self, utterances: Sequence[Utterance]) -> dict[str, float]:
-        started = time.monotonic()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate(self.steps, self.progress())
-        batch = draw(utterances, self.plan.batch, self.plan.seconds, self.choices)
-        network = self.network.train()
-        mel = disturbed(batch.mel, self.generator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16):
+    def step(randomness: Randomness) -> dict[str, torch.Tensor]:
+        batch = draw(train, clips, seconds, randomness.choice)
+        mel = disturbed(batch.mel, randomness.noise)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             heard = network.heads(network.features(mel))
-        phone_loss, curve_loss = losses(heard, batch)
-        self.optimiser.zero_grad()
-        (phone_loss + curve_loss).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        self.optimiser.step()
-        self.steps += 1
-        # Early on a long memory would keep the random start.
-        decay = min(self.plan.average, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - decay)
-        self.elapsed += time.monotonic() - started
-        return {"phone loss": round(phone_loss.item(), 4), "curve loss": round(curve_loss.item(), 4)}
+        phones, curves = losses(heard, batch)
+        return {"total": phones + curves, "phones": phones, "curves": curves}
 
-    def save(self, path: Path) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
-            "choices": json.dumps(self.choices.bit_generator.state),
-            "steps": self.steps,
-            "elapsed": float(self.elapsed),
-        }
-        torch.save(state, path.with_suffix(".partial"))
-        os.replace(path.with_suffix(".partial"), path)
+    def watch(averaged: nn.Module) -> dict[str, float]:
+        assert isinstance(averaged, MiniHearing)
+        scores = {name: asdict(score(averaged, batch)) for name, batch in batches.items()}
+        return {f"{split} {name}": value for split, values in scores.items() for name, value in values.items()}
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
-        self.choices.bit_generator.state = json.loads(state["choices"])
-        self.steps, self.elapsed = state["steps"], state["elapsed"]
+    run(network, network.parameters(), step, schedule, folder, seed, report, watch)
+    network.eval().save_pretrained(folder)
+    return network
 
 
 def draw(utterances: Sequence[Utterance], count: int, seconds: float, rng: np.random.Generator) -> Batch:
@@ -262,7 +164,7 @@ def losses(heard: Heard, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def score(network: MiniHearing, batch: Batch) -> Score:
     """How well a network hears clips as they are."""
-    heard = network.eval().heads(network.features(batch.mel))
+    heard = network.heads(network.features(batch.mel))
     right = (heard.phones.argmax(-1) == batch.labels).float().mean().item()
 
     def correlation(name: str) -> float:
@@ -271,34 +173,3 @@ def score(network: MiniHearing, batch: Batch) -> Score:
         return round(float(torch.corrcoef(pair)[0, 1]), 4)
 
     return Score(round(right, 4), *(correlation(name) for name in ("jaw", "wide", "round", "close", "labiodental")))
-
-
-def _save_model(network: MiniHearing, folder: Path) -> None:
-    """Readers see the old folder or the new one, never half of one."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for leftover in (fresh, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    network.save_pretrained(fresh)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description="Train the sound encoder on a speech corpus.")
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bfloat16", action="store_true", help="faster on processors that have it")
-    parser.add_argument("--fresh", action="store_true", help="ignore an earlier checkpoint")
-    choice = parser.parse_args()
-    torch.set_num_threads(1)
-    plan = Plan(minutes=choice.minutes, steps=choice.steps, seed=choice.seed, bfloat16=choice.bfloat16)
-    train_hearing(choice.corpus, choice.out, plan, resume=not choice.fresh)
-
-
-if __name__ == "__main__":
-    _main()

@@ -23,7 +23,7 @@ from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.bank import Take, act_all, draw
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale
-from emo_cli.training.hearing import Plan, train_hearing
+from emo_cli.training.hearing import train_hearing
 from emo_cli.training.loop import Randomness, Schedule, Step, run, take_result
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.processes import first, run_together
@@ -48,7 +48,7 @@ class Preset:
     tokens: int
     sound_width: int
     corpus_minutes: float
-    hearing: Plan
+    hearing: Schedule
     head: Schedule
     video: Schedule
     clips: int
@@ -67,7 +67,7 @@ MINI = Preset(
     tokens=10,
     sound_width=160,
     corpus_minutes=320.0,
-    hearing=Plan(steps=10_000),
+    hearing=Schedule(steps=10_000, rate=1.5e-3, warmup=50, floor=0.02, betas=(0.9, 0.999)),
     head=Schedule(steps=2500, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
     video=Schedule(steps=3600, rate=1.2e-3),
     clips=8,
@@ -159,7 +159,7 @@ def train(options: TrainOptions, report: Report) -> Path:
         write_corpus(corpus, preset.corpus_minutes, options.seed, options.workers)
     stages = (options.stage,) if options.stage else STAGES
     if "hearing" in stages:
-        train_hearing(corpus, options.out, _hearing_plan(preset.hearing, options))
+        train_hearing(corpus, options.out / "hearing", _cut(preset.hearing, options), options.seed, report)
     if stages == ("hearing",):
         return options.out / "hearing"
     if options.processes == 1:
@@ -259,12 +259,6 @@ def _cut(schedule: Schedule, options: TrainOptions) -> Schedule:
     """The preset's schedule with the lengths the user asked for."""
     changed = replace(schedule, minutes=options.minutes)
     return changed if options.steps is None else replace(changed, steps=options.steps)
-
-
-def _hearing_plan(plan: Plan, options: TrainOptions) -> Plan:
-    if options.steps is not None or options.minutes is not None:
-        plan = replace(plan, steps=options.steps, minutes=None if options.steps is not None else options.minutes)
-    return replace(plan, seed=options.seed)
 
 
 def _open_hearing(out: Path) -> MiniHearing:
