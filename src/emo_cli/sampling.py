@@ -18,8 +18,17 @@ from emo_cli.networks.head import HeadInput
 SHIFT = 4.0
 """Flow times lean to the noisy side: smooth fields can be read through a lot of noise."""
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""(noisy latents, t) -> what the network says, guidance included."""
+
+@dataclass(frozen=True)
+class Step:
+    """One step of DDIM: which it is, counted from 0, and the training step 0..999 whose noise the latents have."""
+
+    index: int
+    t: float
+
+
+Predict = Callable[[Tensor, Step], Tensor]
+"""(noisy latents, step) -> what the network says, guidance included."""
 
 
 def shifted(u: Tensor, shift: float) -> Tensor:
@@ -122,7 +131,7 @@ def ddim(latents: Tensor, predict: Predict, steps: int, levels: Tensor, callback
     for index, t in enumerate(timesteps(steps)):
         here = levels[t]
         there = levels[t - stride] if t >= stride else torch.tensor(1.0)
-        v = predict(latents, torch.tensor(float(t)))
+        v = predict(latents, Step(index, float(t)))
         clean = here.sqrt() * latents - (1 - here).sqrt() * v
         noise = here.sqrt() * v + (1 - here).sqrt() * latents
         latents = there.sqrt() * clean + (1 - there).sqrt() * noise

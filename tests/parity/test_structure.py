@@ -52,3 +52,16 @@ def test_every_official_key_and_shape_is_ours(name: str) -> None:
         network = kind(**config)
     own = {key: list(value.shape) for key, value in network.state_dict().items()}
     assert own == stored(*files, prefix=prefix)
+
+
+def test_emo_as_the_paper_describes_it_starts_from_stable_diffusion() -> None:
+    with torch.device("meta"):
+        temporal = (True, True, True, False)
+        backbone = UNet(cross="reference", audio_layers="plain", temporal=temporal, speed="attention")
+    own = {key: list(value.shape) for key, value in backbone.state_dict().items()}
+    base = stored("hallo", "stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors")
+    # The text layers become reference-attention layers: their keys and values read pictures, not 768-wide words.
+    changed = {key for key in base if own.get(key) != base[key]}
+    assert changed == {key for key in base if re.search(r"attn2\.to_[kv]\.weight$", key)}
+    added = own.keys() - base.keys()
+    assert added and all("audio_modules" in key or "motion_modules" in key for key in added)

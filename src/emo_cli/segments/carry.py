@@ -39,8 +39,8 @@ def _prediction(scene: Scene, segment: Segment, motion: tuple[Tensor, ...]) -> s
     audio = scene.backbone.listen(scene.hear(segment.start, segment.length))
     full = Conditions(reference=scene.reference, face=scene.face, audio=audio, motion=motion, speed=speeds)
 
-    def predict(latents: Tensor, t: Tensor) -> Tensor:
-        noisy, times = latents.to(scene.device, scene.dtype), t[None].to(scene.device)
+    def predict(latents: Tensor, step: sampling.Step) -> Tensor:
+        noisy, times = latents.to(scene.device, scene.dtype), torch.tensor([step.t], device=scene.device)
         with_sound = scene.backbone(noisy, times, full).sample.float().cpu()
         if scene.guidance == 1:
             return with_sound
