@@ -42,6 +42,7 @@ class Actor:
         default_factory=lambda: Family(name="actor", steps=3, guidance=1.5, controls=("lips",))
     )
     sound_encoder: Ear = field(default_factory=Ear)
+    identity_projection: None = None
     asked: list[Settings] = field(default_factory=list)
     spoil: Callable[[np.ndarray], np.ndarray] = lambda frame: frame
 

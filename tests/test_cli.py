@@ -81,13 +81,13 @@ def test_help_comes_at_once() -> None:
     said = run("--help")
     assert time.perf_counter() - began < 2  # 0.2 s on a quiet machine; torch alone would cost more
     assert said.code == 0
-    assert all(command in said.out for command in ("animate", "inspect", "doctor", "train"))
+    assert all(command in said.out for command in ("animate", "inspect", "doctor", "train", "weights"))
 
 
 def test_animate_help_names_every_option_and_the_default_output() -> None:
     said = run("animate", "--help")
     words = """-o --output --model --seed --steps --guidance --motion --expression --lips --speed --fps --size
-        --framing --face --start --duration --device --dtype --overwrite --quiet --json"""
+        --framing --face --start --duration --device --dtype --download --overwrite --quiet --json"""
     options = words.split()
     assert [name for name in options if not re.search(rf"(?<![\w-]){name}(?![\w-])", said.out)] == []
     assert "PHOTO-SOUND.mp4" in said.out
@@ -220,6 +220,19 @@ def test_inspect_as_json_is_one_object(call) -> None:
 
 def test_inspect_of_a_photo_without_a_face_is_code_4(call, tmp_path: Path) -> None:
     assert call("inspect", _meadow(tmp_path)).code == 4
+
+
+def test_weights_help_shows_every_command_and_examples() -> None:
+    said = run("weights", "--help")
+    assert [name for name in ("list", "get", "verify", "path", "remove", "import") if name not in said.out] == []
+    assert "emo weights get echomimic-acc" in said.out and "HF_HOME" in said.out
+
+
+def test_weights_list_names_every_model_with_its_licence(call) -> None:
+    said = call("weights", "list")
+    assert said.code == 0
+    assert re.search(r"^mini +in the package, [\d.]+ MB\n.*\n +licence: Apache-2\.0$", said.out, re.MULTILINE)
+    assert re.search(r"^hallo .*(\n .*)+extras \(--with\): identity$", said.out, re.MULTILINE)
 
 
 def test_doctor_as_json_is_one_object(call) -> None:

@@ -25,6 +25,13 @@ def test_a_blending_family_has_one_segment_without_frames_beyond_the_end() -> No
     assert (segment.start, segment.stop, segment.shown) == (0, 37, 37)
 
 
+def test_a_long_blended_video_is_cut_into_segments_but_not_where_it_must_be_exact() -> None:
+    family = Family(name="x", chaining="blend", window=4, longest=10)
+    segments = [(s.start, s.stop, s.shown) for s in clips.plan(23, family).segments]
+    assert segments == [(0, 10, 10), (10, 20, 10), (20, 23, 3)]
+    assert len(clips.plan(23, family.with_changes(exact=True)).segments) == 1
+
+
 def test_a_video_of_no_frames_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         clips.plan(0, CARRYING)

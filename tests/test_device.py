@@ -78,14 +78,26 @@ def test_other_errors_pass_the_memory_guard() -> None:
         raise KeyError("x")
 
 
-@pytest.mark.parametrize(("wish", "threads"), [({}, min(device.cores(), 8)), ({"OMP_NUM_THREADS": "1"}, 1)])
-def test_threads_follow_the_cores_unless_the_user_said_otherwise(wish: dict[str, str], threads: int) -> None:
-    program = "from emo_cli import device; print(device.use_all_cores())"
+@pytest.mark.parametrize(
+    ("wish", "most", "threads"),
+    [({}, None, min(device.cores(), 8)), ({}, 1, 1), ({"OMP_NUM_THREADS": "2"}, 1, 2)],
+)
+def test_threads_follow_cores_and_model_unless_the_user_said_otherwise(
+    wish: dict[str, str], most: int | None, threads: int
+) -> None:
+    program = f"from emo_cli import device\nwith device.cores_for({most}) as used: print(used)"
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env=inherited | wish, timeout=60
     )
     assert done.stdout.strip() == str(threads), done.stderr
+
+
+def test_a_program_that_uses_the_library_keeps_its_own_threads() -> None:
+    before = torch.get_num_threads()
+    with device.cores_for(1):
+        pass
+    assert torch.get_num_threads() == before
 
 
 def test_no_other_file_names_a_kind_of_device() -> None:

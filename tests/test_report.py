@@ -71,6 +71,45 @@ def test_in_a_pipe_long_work_speaks_now_and_then(
     ]
 
 
+def test_in_a_pipe_a_long_fetch_tells_sizes_speed_and_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(reports.time, "perf_counter", lambda: next(clock))
+    report = Report()
+    report.stage("fetching net.pth")
+    for done in range(1, 6):
+        report.received(done * 10**9, 9 * 10**9)
+    report.stage("fetching small.pth")  # what came before it does not count into its speed
+    for done in (51, 52, 53):
+        report.received(done * 10**8, 9 * 10**9)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "fetching net.pth",
+        "2.0 GB of 9.0 GB, 125 MB/s, 56 s left",
+        "4.0 GB of 9.0 GB, 188 MB/s, 27 s left",
+        "fetching small.pth",
+        "5.2 GB of 9.0 GB, 12 MB/s, 5 min left",
+    ]
+
+
+def test_on_a_terminal_a_line_shows_how_much_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Report() as report:
+        report.stage("fetching net.pth")
+        report.received(10**9, 9 * 10**9)
+        report.received(9 * 10**9, 9 * 10**9)
+    assert "fetching net.pth" in screen.getvalue() and "9.0 GB of 9.0 GB" in screen.getvalue()
+    assert "frames" not in screen.getvalue()
+
+
+def test_where_there_is_no_keyboard_a_question_is_answered_with_no() -> None:
+    assert Report().ask("Do you accept?") is False
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     _work(Report(quiet=True))
     told = capsys.readouterr()

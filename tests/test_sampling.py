@@ -49,12 +49,13 @@ def test_ddim_agrees_with_diffusers(steps: int) -> None:
     scheduler.set_timesteps(steps)
     assert sampling.timesteps(steps) == scheduler.timesteps.tolist()
 
-    def predict(latents: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(latents * 0.7 + t / 1000)
+    def predict(latents: torch.Tensor, step: sampling.Step) -> torch.Tensor:
+        assert step.t == scheduler.timesteps[step.index]
+        return torch.tanh(latents * 0.7 + step.t / 1000)
 
     expected = normal(1, 4, 8, 8)
-    for t in scheduler.timesteps:
-        expected = scheduler.step(predict(expected, t.float()), t, expected).prev_sample
+    for index, t in enumerate(scheduler.timesteps):
+        expected = scheduler.step(predict(expected, sampling.Step(index, float(t))), t, expected).prev_sample
     ours = sampling.ddim(normal(1, 4, 8, 8), predict, steps, sampling.noise_levels(), quiet)
     assert torch.allclose(ours, expected, atol=1e-4)
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rig_fixture import small_rig
-from test_hearing import TwoVowels
 
 from emo_cli.errors import InputError, UsageError
 from emo_cli.networks.codec import Canvas
@@ -18,6 +16,8 @@ from emo_cli.segments.scene import Settings
 from emo_cli.training.corpus import write_corpus
 from emo_cli.training.stages import MINI, TrainOptions, networks, train
 from emo_cli.training.targets import random_reference
+from rig_fixture import small_rig
+from test_hearing import TwoVowels
 
 
 @pytest.fixture(scope="module")

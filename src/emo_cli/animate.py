@@ -14,13 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from emo_cli import device, provenance, speech, video
+import numpy as np
+
+from emo_cli import device, landmark_images, provenance, speech, video
 from emo_cli import portrait as portraits
+from emo_cli.checkpoints import describe, open_model
+from emo_cli.download import fetched
 from emo_cli.errors import ModelError
+from emo_cli.face import FaceFinder
 from emo_cli.family import Family
 from emo_cli.networks.codec import Strength
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
+from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
 from emo_cli.video import Frame
@@ -44,6 +50,8 @@ class AnimateOptions:
     expression: float = 1.0
     lips: float = 1.0
     speed: float = 1.0
+    region: float = 1.0
+    pose: Path | None = None
     fps: float | None = None
     size: int | None = None
     framing: Framing = "portrait"
@@ -53,6 +61,7 @@ class AnimateOptions:
     device: str = "auto"
     dtype: str = "auto"
     overwrite: bool = False
+    download: bool = False
 
     @property
     def path(self) -> Path:
@@ -99,6 +108,9 @@ class Progress(Protocol):
     def frame(self, done: int, total: int) -> None:
         """One more frame is finished."""
 
+    def received(self, done: int, total: int) -> None:
+        """So many bytes of the model's weights have come over the network."""
+
     def warn(self, sentence: str) -> None:
         """Something is not as the user asked, or looks doubtful."""
 
@@ -112,6 +124,8 @@ class Silence:
 
     def frame(self, done: int, total: int) -> None: ...
 
+    def received(self, done: int, total: int) -> None: ...
+
     def warn(self, sentence: str) -> None: ...
 
 
@@ -123,16 +137,23 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
     progress = progress or Silence()
     began = time.perf_counter()
     video.check_output(options.path, overwrite=options.overwrite)
-    folder = locate(options.model)
+    folder = fetched(options.model, progress) if options.download else locate(options.model)
     place = device.choose(options.device, options.dtype)
     progress.stage("reading the photo and the sound")
     sound = speech.read(options.sound, start=options.start, duration=options.duration)
-    size = options.size or Family.load(folder).size
-    portrait = portraits.read(options.photo, framing=options.framing, face=options.face, size=size)
+    family = describe(folder, options.model)
+    portrait = frame(options, family)
     progress.stage("loading the model")
-    with device.memory_guard(place.device):
-        pipeline = EmoPipeline.from_pretrained(folder).to(place.device, place.dtype)
+    with device.memory_guard(place.device), device.cores_for(family.threads):
+        pipeline = open_model(folder, options.model).to(place.device, place.dtype)
         return perform(pipeline, portrait, sound, options, progress, began=began)
+
+
+def frame(options: AnimateOptions, family: Family) -> Portrait:
+    """The portrait that a family of models wants of the photo."""
+    cut = FaceCut(exact=family.exact) if family.crop == "face" else None
+    size = options.size or family.size
+    return portraits.read(options.photo, framing=options.framing, face=options.face, size=size, cut=cut)
 
 
 def perform(
@@ -150,11 +171,16 @@ def perform(
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
     recipe = _recipe(pipeline, options)
-    warnings = (*_doubts(portrait, sound, options), *_unheard(pipeline, options, recipe))
+    warnings = (
+        *_doubts(portrait, sound, options),
+        *_unheard(pipeline, options, recipe),
+        *_strangers(pipeline, portrait),
+    )
     for sentence in warnings:
         progress.warn(sentence)
     progress.stage("listening to the sound")
-    heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps)
+    heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps, exact=pipeline.family.exact)
+    driving = _driving(options, portrait, pipeline.family, heard.frames, progress)
     ready = time.perf_counter()
     progress.stage("making frames")
     settings = Settings(
@@ -163,6 +189,8 @@ def perform(
         guidance=recipe.guidance,
         speed=recipe.speed,
         strength=Strength(expression=recipe.expression, lips=recipe.lips, motion=recipe.motion),
+        region=recipe.region,
+        driving=driving,
     )
     made = pipeline.frames(portrait, heard, settings, lambda _, step: progress.step(step + 1, recipe.steps))
     frames = _watched(made, portrait, heard.frames, progress)
@@ -185,6 +213,17 @@ def perform(
     )
 
 
+def _driving(
+    options: AnimateOptions, portrait: Portrait, family: Family, frames: int, progress: Progress
+) -> np.ndarray | None:
+    """The landmarks (frames, 478, 2) of the driving video's face, laid on the portrait; None without a video."""
+    if options.pose is None or "pose" not in family.controls:
+        return None
+    progress.stage("following the face of the driving video")
+    tracks = FaceFinder().track(video.read(options.pose, fps=family.fps))
+    return landmark_images.followed(tracks, frames, portrait.landmarks)
+
+
 def _recipe(pipeline: EmoPipeline, options: AnimateOptions) -> provenance.Recipe:
     """The user's wishes, filled up with what the model recommends."""
     family = pipeline.family
@@ -197,6 +236,7 @@ def _recipe(pipeline: EmoPipeline, options: AnimateOptions) -> provenance.Recipe
         expression=options.expression,
         lips=options.lips,
         speed=options.speed,
+        region=options.region,
         fps=options.fps or family.fps,
         framing=options.framing,
     )
@@ -223,6 +263,8 @@ def _unheard(pipeline: EmoPipeline, options: AnimateOptions, recipe: provenance.
         "expression": options.expression != 1.0,
         "lips": options.lips != 1.0,
         "speed": options.speed != 1.0,
+        "region": options.region != 1.0,
+        "pose": options.pose is not None,
     }
     for control, asked in wished.items():
         if asked and control not in family.controls:
@@ -233,6 +275,25 @@ def _unheard(pipeline: EmoPipeline, options: AnimateOptions, recipe: provenance.
             f"The model {family.name} makes {family.fps:g} frames per second; "
             f"at --fps {recipe.fps:g} some frames are {change}."
         )
+
+
+def _strangers(pipeline: EmoPipeline, portrait: Portrait) -> Iterator[str]:
+    """A sentence about the face recognition that a model wants, where there is none, or one with a narrow licence."""
+    name = pipeline.family.name
+    if pipeline.identity_projection is None or portrait.identity is not None:
+        return
+    if pipeline.recogniser is None:
+        yield (
+            f"The model {name} has no face recognition here and knows the person by the picture alone. "
+            "`emo weights get hallo --with identity` brings it; its licence allows non-commercial research only."
+        )
+    elif not pipeline.recogniser.ready:
+        yield (
+            f"The model {name} knows the person by the picture alone: its face recognition needs onnxruntime. "
+            "Run `pip install 'emo-cli[hallo]'`."
+        )
+    else:
+        yield f"The face recognition that {name} uses here is licensed for non-commercial research only."
 
 
 def _watched(frames: Iterable[Frame], portrait: Portrait, total: int, progress: Progress) -> Iterator[Frame]:

@@ -32,11 +32,13 @@ class ClipPlan:
 
 
 def plan(frames: int, family: Family) -> ClipPlan:
-    """Cut a video for a family: windows one after another if it carries motion frames, one segment if it blends."""
+    """Cut a video for a family: windows one after another if it carries motion frames, long segments if it blends."""
     if frames < 1:
         raise ValueError(f"a video needs at least one frame, not {frames}")
     if family.chaining == "blend":
-        return ClipPlan(frames, (Segment(0, frames, frames),), 0)
+        longest = frames if family.exact else family.longest or frames
+        ends = ((start, min(start + longest, frames)) for start in range(0, frames, longest))
+        return ClipPlan(frames, tuple(Segment(start, stop, stop - start) for start, stop in ends), 0)
     starts = range(0, frames, family.window)
     segments = (Segment(start, start + family.window, min(family.window, frames - start)) for start in starts)
     return ClipPlan(frames, tuple(segments), family.motion_frames)

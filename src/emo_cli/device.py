@@ -18,6 +18,10 @@ KINDS = ("cuda", "mps", "cpu")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+MOST_THREADS = 8
+"""Beyond these, threads of one process mostly wait for memory."""
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a model lies: the device, and the type of its numbers."""
@@ -123,17 +127,22 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def use_all_cores() -> int:
-    """Let torch compute on every core this process may use, and return how many that is.
+@contextmanager
+def cores_for(most: int | None) -> Iterator[int]:
+    """Inside the block torch computes on the cores this process may use, on `most` at most; yields how many.
 
-    A number in OMP_NUM_THREADS is the user's own wish and stays. For programs, not for libraries: it holds
-    for the whole process. Small networks gain nothing beyond eight threads and lose by waiting for them.
+    A number in OMP_NUM_THREADS is the user's own wish and stays. Small networks gain nothing from many threads and
+    lose by waiting for them: beside other work on the machine, two threads can be far slower than one.
     """
+    before = torch.get_num_threads()
     if not os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(min(cores(), 8))
+        torch.set_num_threads(min(cores(), most or MOST_THREADS))
     # Numbers too small to matter cost a hundred times the time on many processors.
     torch.set_flush_denormal(True)
-    return torch.get_num_threads()
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from huggingface_hub import scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from emo_cli import __version__, device, ffmpeg
-from emo_cli.errors import DeviceError, EmoError, WeightsError
-from emo_cli.weights import known_models, locate
+from emo_cli.catalogue import known_models, readable
+from emo_cli.errors import DeviceError, WeightsError
+from emo_cli.weights import status
 
 PACKAGES = ("torch", "diffusers", "transformers", "huggingface_hub", "numpy", "pillow", "soundfile")
 ENCODERS = ("libx264", "aac", "libx265", "libvpx-vp9", "libsvtav1", "h264_nvenc", "h264_videotoolbox")
@@ -114,26 +114,23 @@ def _models() -> Iterator[Finding]:
         yield Finding("models", "unknown", str(error), error.exit_code)
         return
     for model in models:
-        if not model.runnable:
-            yield Finding(f"model {model.name}", "planned, cannot be run yet")
-            continue
-        try:
-            folder = locate(model.name)
-        except EmoError as error:
-            yield Finding(f"model {model.name}", "missing", str(error), error.exit_code)
-            continue
-        yield Finding(f"model {model.name}", f"{_size(folder) / 1e6:.1f} MB ({folder})")
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        found = status(model)
+        problem = None
+        if model.bundled and found.state == "incomplete":
+            problem = f"Its files are missing from {found.folder}: install emo again."
+        elif found.state == "incomplete":
+            problem = f"It is not whole: {found.problems[0]}. Mend it with `emo weights get {model.name}`."
+        where = f"{found.state}, {readable(found.size)}"
+        if found.state in ("in the package", "fetched"):
+            where = f"{readable(found.size)} ({found.folder})"
+        yield Finding(f"model {model.name}", where, problem, WeightsError.exit_code if problem else 0)
 
 
 def _cache() -> Finding:
     """Weights of other models that were fetched before."""
     try:
         cached = {repo.repo_id: repo.size_on_disk for repo in scan_cache_dir().repos}
-        wanted = {part.repository for model in known_models() for part in model.parts}
+        wanted = {part.repository for model in known_models() for part in model.all_files()}
     except (CacheNotFound, OSError, WeightsError):
         return Finding("cached weights", "none")
     found = [f"{name} ({size / 1e9:.1f} GB)" for name, size in cached.items() if name in wanted]

@@ -15,7 +15,10 @@ FILE = "family.json"
 Chaining = Literal["carry", "blend"]
 Motion = Literal["inline", "reference", "none"]
 Schedule = Literal["flow", "ddim"]
-Control = Literal["steps", "guidance", "motion", "expression", "lips", "speed", "region"]
+Carried = Literal["latents", "pictures"]
+Control = Literal["steps", "guidance", "motion", "expression", "lips", "speed", "region", "pose"]
+FaceInput = Literal["oval", "rectangle", "landmarks"]
+Crop = Literal["framing", "face"]
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,16 @@ class Family:
     fps: video frames per second it was trained on; size: side of its pictures, pixels; window: new frames per clip;
     motion_frames: earlier frames a clip sees; motion: how ("inline" as clean frames of the window, "reference" through
     ReferenceNet, EMO section 3.2); chaining: long videos "carry" motion frames from clip to clip or "blend" `overlap`
-    frames of windows inside each step; shown: earlier frames that count as shown in the first clip;
+    frames of windows inside each step; carried: what a carrying family hands on: its "latents", beginning with zeros
+    (EMO), or its "pictures", decoded and encoded again, beginning with the portrait (Hallo);
     schedule: "flow" predicts the clean picture on a straight path, "ddim" predicts v on Stable Diffusion's noise;
+    window_shift: frames by which overlapping windows move from step to step; longest: frames that are denoised together
+    at most; face_input: what the face locator sees, the soft "oval" of the face, a "rectangle" around it, or its
+    "landmarks" drawn as lines; crop: the picture by the user's "framing" or by the "face" alone, as EchoMimic does;
+    exact: make what the authors' own code makes, faults included (docs/models.md lists them);
     head_guidance: guidance of pose and blinks; noise_correlation: of neighbouring frames' noise; speed: the usual head
-    speed per axis, in units of 0.3 degrees per frame; controls: the options it honours.
+    speed per axis, in units of 0.3 degrees per frame; threads: how many of a
+    processor's it is worth, if few; controls: the options it honours.
     """
 
     name: str
@@ -39,16 +48,23 @@ class Family:
     motion_frames: int = 4
     motion: Motion = "inline"
     chaining: Chaining = "carry"
+    carried: Carried = "latents"
     schedule: Schedule = "flow"
     steps: int = 6
     guidance: float = 2.0
     head_guidance: float = 1.0
     noise_correlation: float = 0.0
     noise_limit: float | None = None
+    window_shift: int = 0
+    longest: int | None = None
+    face_input: FaceInput = "oval"
+    crop: Crop = "framing"
+    exact: bool = False
     latent_scale: float = 1.0
     latent_size: int = 8
     latent_channels: int = 49
     speed: tuple[float, float, float] = (0.5, 0.315, 0.225)
+    threads: int | None = None
     controls: tuple[Control, ...] = ("steps", "guidance")
 
     def __post_init__(self) -> None:

@@ -54,8 +54,8 @@ def find_regions(
 ) -> HalloRegions:
     """Regions of a face by its landmarks (478, 2 or 3) in pixels of a picture (height, width).
 
-    size: side of the square video, a multiple of 64; UsageError otherwise. exact: as Hallo's own code, where a rectangle
-    larger than the picture is lost; otherwise it is cut at the picture's border.
+    size: side of the square video, a multiple of 64; UsageError otherwise. exact: as Hallo's own code, where most of a
+    rectangle larger than the picture is lost; otherwise it is cut at the picture's border.
     """
     if size % 64:
         raise UsageError(f"This model makes pictures whose side is a multiple of 64, not {size}. Try --size 512.")
@@ -66,7 +66,7 @@ def find_regions(
 
 
 def _rectangle(points: np.ndarray, picture: tuple[int, int], room: float) -> Rectangle:
-    """The points' rectangle, enlarged around its middle and moved into the picture; it may still be too large for it."""
+    """The points' rectangle, enlarged around its middle and moved into the picture, for which it may be too large."""
     low, high = np.round(points.min(0)), np.round(points.max(0))
     middle, half = np.floor((low + high) / 2), np.floor((high - low) * room / 2)
     low, high = middle - half, middle + half
@@ -151,4 +151,7 @@ def _stretched(picture: np.ndarray, exact: bool) -> np.ndarray:
     low, high = int(picture.min()), int(picture.max())
     if low == high:
         return np.zeros_like(picture) if exact else picture
-    return np.rint((picture.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+    factor = 255 * (1 / (high - low))
+    narrow, shift = np.float64(np.float32(factor)), np.float64(np.float32(-low * factor))
+    # OpenCV multiplies and adds in one operation of 32 bits: the factors are narrow, the product is not.
+    return np.rint((picture * narrow + shift).astype(np.float32)).astype(np.uint8)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,12 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emo_cli import clips
+from emo_cli import clips, landmark_images
+from emo_cli.ahead import ahead
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.clips import ClipPlan
 from emo_cli.errors import ModelError, WeightsError
 from emo_cli.family import Family
+from emo_cli.hallo_masks import FACE_ROOM, HalloRegions, find_regions
+from emo_cli.identity import FaceRecogniser
+from emo_cli.landmark_images import Drawings
+from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.codec import Canvas, Codec, Motion, PictureCodec
 from emo_cli.networks.conditions import (
     FaceLocator,
@@ -26,12 +32,15 @@ from emo_cli.networks.conditions import (
     WindowProjection,
 )
 from emo_cli.networks.unet import UNet
+from emo_cli.regions import face_rectangle
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
 from emo_cli.segments.flow import flow_segments
-from emo_cli.segments.scene import Callback, Scene, Settings
+from emo_cli.segments.scene import Callback, Identity, Scene, Settings
 from emo_cli.sound_encoders import MiniHearing, SoundEncoder
 from emo_cli.stored import CONFIG, StoredNetwork, read_json
+from emo_cli.wav2vec import Wav2VecEncoder
+from emo_cli.whisper import WhisperHearing
 
 if TYPE_CHECKING:
     from emo_cli.portrait import Portrait
@@ -41,7 +50,7 @@ NETWORKS: dict[str, type[StoredNetwork]] = {
     kind.__name__: kind
     for kind in (
         UNet, FlowCodec, HeadWhitening, MiniHearing, SoundProjection, WindowProjection, IdentityProjection, FaceLocator,
-        SpeedLayers,
+        SpeedLayers, Wav2VecEncoder, WhisperHearing,
     )
 }  # fmt: skip
 
@@ -69,6 +78,7 @@ class EmoPipeline:
     whitening: HeadWhitening | None = None
     face_locator: FaceLocator | None = None
     identity_projection: IdentityProjection | None = None
+    recogniser: FaceRecogniser | None = None
     speed_layers: SpeedLayers | None = None
 
     @classmethod
@@ -81,6 +91,8 @@ class EmoPipeline:
             kind = read_json(part / CONFIG).get("_class_name")
             if kind == "AutoencoderKL":
                 parts[part.name] = PictureCodec.from_pretrained(part)
+            elif kind == FaceRecogniser.__name__:
+                parts[part.name] = FaceRecogniser.from_pretrained(part)
             elif kind in NETWORKS:
                 parts[part.name] = NETWORKS[str(kind)].from_pretrained(part)
             else:
@@ -125,8 +137,20 @@ class EmoPipeline:
     ) -> Iterator[np.ndarray]:
         """Frames, uint8 (H, W, 3), segment by segment; memory does not grow with the sound."""
         settings = settings or Settings()
-        canvas = self.codec.open(portrait)
-        for motion in self.motions(canvas, portrait.mask, speech.features, settings, callback):
+        canvas, regions = self.codec.open(portrait), self._regions(portrait, settings)
+        motions = self.motions(
+            canvas,
+            self._mask(portrait, settings) if regions is None else regions.face,
+            speech.features,
+            settings,
+            callback,
+            frames=len(speech.features) if self._overshoots else speech.frames,
+            drawings=self._drawings(portrait, settings),
+            masks=None if regions is None else regions.masks,
+            embedding=self._embedding(portrait),
+        )
+        # The next clip is denoised while this one is drawn and encoded.
+        for motion in ahead(motions):
             yield from self.codec.decode(canvas, motion, settings.strength)
 
     @torch.no_grad()
@@ -137,22 +161,39 @@ class EmoPipeline:
         features: Tensor,
         settings: Settings,
         callback: Callback | None = None,
+        *,
+        frames: int | None = None,
+        masks: RegionMasks | None = None,
+        embedding: Tensor | None = None,
+        drawings: Drawings | None = None,
     ) -> Iterator[Motion]:
-        """Motion per segment for features (frames, tokens, width); the codec draws it."""
-        plan = clips.plan(len(features), self.family)
+        """Motion per segment for features (frames or more, tokens, width); the codec draws it.
+
+        frames: how many to make, without it one per row of features; masks: regions of Hallo's audio layers; embedding:
+        (1, width) of the person's face, without it the one that stands for nobody; drawings: what the face locator sees
+        in the place of the mask, frame by frame.
+        """
+        plan = clips.plan(frames or len(features), self.family)
         device, dtype = self.backbone.device, self.backbone.dtype
-        reference = self.reference_net.look(canvas.reference.to(device, dtype))
+        identity, strength = self._identity(embedding), settings.strength
+        person = None if identity is None else self.reference_net.recognise(identity.person)
+        reference = self.reference_net.look(canvas.reference.to(device, dtype), person)
         scene = Scene(
             family=self.family,
             settings=settings,
             backbone=self.backbone,
             reference_net=self.reference_net,
-            reference=self.backbone.remember(reference),
+            canvas=canvas,
+            reference=self.backbone.remember(reference.rounded() if self.family.exact else reference),
             features=features.to(device),
-            face=self._face(mask),
+            face=None if drawings else self._face(mask),
+            moving_face=drawings and partial(self._drawn_face, drawings),
             sound_projection=self.sound_projection,
             whitening=self.whitening,
             speed_layers=self.speed_layers,
+            masks=masks and masks.to(device, dtype).scaled(strength.motion, strength.expression, strength.lips),
+            identity=identity,
+            codec=self.codec if isinstance(self.codec, PictureCodec) else None,
         )
         make = WAYS[self.family.schedule, self.family.chaining]
         for motion in make(scene, plan, callback or (lambda frames, step: None)):
@@ -167,3 +208,48 @@ class EmoPipeline:
         channels = self.face_locator.config["mask_channels"]
         located: Tensor = self.face_locator(region.expand(-1, channels, -1, -1))
         return located.to(self.backbone.dtype)
+
+    def _drawn_face(self, drawings: Drawings, places: Sequence[int]) -> Tensor:
+        assert self.face_locator is not None
+        pictures = torch.from_numpy(drawings(places)).to(self.face_locator.device)
+        located: Tensor = self.face_locator(pictures)
+        return located.to(self.backbone.dtype)
+
+    @property
+    def _overshoots(self) -> bool:
+        """Whether frames are made that lie beyond the sound's end: their number decides the noise of all."""
+        return self.family.exact and self.family.chaining == "blend"
+
+    def _mask(self, portrait: Portrait, settings: Settings) -> np.ndarray:
+        if self.family.face_input != "rectangle":
+            return portrait.mask
+        size = portrait.image.shape[0]
+        return face_rectangle(portrait.photo_face, portrait.crop, size, settings.region, self.family.exact)
+
+    def _drawings(self, portrait: Portrait, settings: Settings) -> Drawings | None:
+        if self.family.face_input != "landmarks":
+            return None
+        followed = portrait.landmarks[None] if settings.driving is None else settings.driving
+        return partial(landmark_images.pictures, followed, portrait.image.shape[0])
+
+    def _regions(self, portrait: Portrait, settings: Settings) -> HalloRegions | None:
+        if self.backbone.config["audio_layers"] != "hierarchical":
+            return None
+        height, width = portrait.image.shape[:2]
+        room = FACE_ROOM * settings.region
+        return find_regions(portrait.landmarks, (height, width), height, self.family.exact, room)
+
+    def _embedding(self, portrait: Portrait) -> Tensor | None:
+        known = portrait.identity
+        if known is None and self.recogniser is not None and self.recogniser.ready:
+            known = self.recogniser(portrait.image, portrait.landmarks)
+        return None if known is None else torch.from_numpy(known)[None]
+
+    def _identity(self, embedding: Tensor | None) -> Identity | None:
+        """Identity tokens; the zero embedding is one that the weights know."""
+        if self.identity_projection is None:
+            return None
+        zeros = torch.zeros(1, self.identity_projection.config["features"], device=self.identity_projection.device)
+        nobody = self.identity_projection(zeros).to(self.backbone.dtype)
+        person = nobody if embedding is None else self.identity_projection(embedding.to(zeros)).to(nobody)
+        return Identity(person, nobody)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -20,7 +20,7 @@ from emo_cli.face.landmarks import FACE_OVAL
 from emo_cli.photo import decode as decode_photo
 from emo_cli.photo import label
 
-__all__ = ["Box", "Face", "Framing", "Portrait", "decode_photo", "find_faces", "read"]
+__all__ = ["Box", "Cut", "Face", "Framing", "Portrait", "decode_photo", "find_faces", "read"]
 
 Framing = Literal["face", "portrait", "full"]
 
@@ -56,6 +56,13 @@ class Portrait:
     photo: np.ndarray
     score: float
     identity: np.ndarray | None = None
+
+    @property
+    def photo_face(self) -> Box:
+        """The face's box in pixels of the photo."""
+        scale = self.crop.width / self.image.shape[1]
+        moved = (self.crop.x + self.face.x * scale, self.crop.y + self.face.y * scale)
+        return Box(*moved, self.face.width * scale, self.face.height * scale)
 
     def compose(self, frame: np.ndarray) -> np.ndarray:
         """Paste a frame uint8 (H, W, 3) back into the whole photo -> uint8 (Hp, Wp, 3), no seam visible."""
@@ -110,18 +117,36 @@ class Portrait:
         return opacity[..., None].astype(np.float32)
 
 
+class Cut(Protocol):
+    """A model's own way of cutting a portrait out of a photo."""
+
+    def square(self, face: Box, width: int, height: int) -> Box:
+        """The crop for a face in a photo of a size, in whole pixels."""
+        ...
+
+    def resized(self, picture: np.ndarray, size: int) -> np.ndarray | None:
+        """The crop uint8 (H, W, 3) at (size, size), or None to leave it to the usual way."""
+        ...
+
+
 def find_faces(photo: np.ndarray) -> list[Face]:
     """All faces in an upright photo uint8 (H, W, 3), largest first."""
     return FaceFinder().find(photo)
 
 
-def read(source: Path | bytes, framing: Framing = "portrait", face: str = "largest", size: int = 512) -> Portrait:
+def read(
+    source: Path | bytes,
+    framing: Framing = "portrait",
+    face: str = "largest",
+    size: int = 512,
+    cut: Cut | None = None,
+) -> Portrait:
     """Read a photo, find the face and frame it.
 
     framing: "portrait" takes head and shoulders, "face" is tighter, "full" frames like "portrait" and is
     meant to be composed back into the whole photo. face: largest, left, right, a number counted by size from
     1, a point "x,y" or a box "x,y,w,h" in photo pixels. size: side of the square image, an even number of
-    pixels. A photo lying on its side is turned by the face.
+    pixels. cut: takes the place of the framing. A photo lying on its side is turned by the face.
     """
     if framing not in SIDES:
         raise UsageError(f'The framing "{framing}" is unknown. Choose face, portrait or full.')
@@ -129,13 +154,16 @@ def read(source: Path | bytes, framing: Framing = "portrait", face: str = "large
         raise UsageError(f"The size {size} is not an even number of at least {SMALLEST_OUTPUT}. Try 512.")
     photo = decode_photo(source)
     photo, chosen = _upright(photo, _choose(photo, face, label(source)))
-    crop = _frame(chosen.box, photo.shape[1], photo.shape[0], framing)
+    height, width = photo.shape[:2]
+    crop = cut.square(chosen.box, width, height) if cut else _frame(chosen.box, width, height, framing)
     scale = size / crop.width
     shift = np.array([crop.x, crop.y, 0], np.float32)
     landmarks = ((chosen.landmarks - shift) * scale).astype(np.float32)
     box = chosen.box.moved(-crop.x, -crop.y)
+    picture = _cut(photo, crop)
+    resized = cut.resized(picture, size) if cut else None
     return Portrait(
-        image=_resized(_cut(photo, crop), size),
+        image=_resized(picture, size) if resized is None else resized,
         landmarks=landmarks,
         face=Box(box.x * scale, box.y * scale, box.width * scale, box.height * scale),
         mask=_mask(landmarks, size),

@@ -29,6 +29,7 @@ class Recipe:
     speed: float
     fps: float
     framing: str
+    region: float = 1.0
 
 
 def tags(recipe: Recipe) -> dict[str, str]:

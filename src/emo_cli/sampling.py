@@ -123,20 +123,24 @@ def timesteps(steps: int, training_steps: int = 1000) -> list[int]:
 
 
 def ddim(latents: Tensor, predict: Predict, steps: int, levels: Tensor, callback: Callable[[int], None]) -> Tensor:
-    """DDIM without added noise on v-predictions; each step goes back by 1000 // steps, as diffusers does.
+    """DDIM without added noise on v-predictions; each step goes back by 1000 // steps, as diffusers does."""
+    stride = len(levels) // steps
+    for index, t in enumerate(timesteps(steps)):
+        v = predict(latents, Step(index, float(t)))
+        there = levels[t - stride] if t >= stride else torch.tensor(1.0)
+        latents = ddim_step(latents, v, levels[t], there)
+        callback(index)
+    return latents
+
+
+def ddim_step(latents: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    """From one share of signal (alpha-bar, 0..1) to another.
 
     x0 = sqrt(a) x - sqrt(1 - a) v, e = sqrt(a) v + sqrt(1 - a) x, x' = sqrt(a') x0 + sqrt(1 - a') e.
     """
-    stride = len(levels) // steps
-    for index, t in enumerate(timesteps(steps)):
-        here = levels[t]
-        there = levels[t - stride] if t >= stride else torch.tensor(1.0)
-        v = predict(latents, Step(index, float(t)))
-        clean = here.sqrt() * latents - (1 - here).sqrt() * v
-        noise = here.sqrt() * v + (1 - here).sqrt() * latents
-        latents = there.sqrt() * clean + (1 - there).sqrt() * noise
-        callback(index)
-    return latents
+    clean = here.sqrt() * latents - (1 - here).sqrt() * v
+    noise = here.sqrt() * v + (1 - here).sqrt() * latents
+    return there.sqrt() * clean + (1 - there).sqrt() * noise
 
 
 def blended(

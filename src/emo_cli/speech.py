@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -58,7 +58,10 @@ class Sound:
 
 @dataclass(frozen=True)
 class Speech:
-    """What the model hears: features (frames, tokens, width), one row of tokens per video frame."""
+    """What the model hears: features (rows, tokens, width), one row of tokens per video frame.
+
+    There may be more rows than frames: what an encoder that works in clips hears after the sound's end.
+    """
 
     sound: Sound
     features: Tensor
@@ -66,7 +69,16 @@ class Speech:
 
     @property
     def frames(self) -> int:
-        return int(self.features.shape[0])
+        return frame_count(self.sound.seconds, self.fps)
+
+
+@runtime_checkable
+class Overshooting(Protocol):
+    """A sound encoder whose authors make more frames of a sound than fit into it."""
+
+    def natural_frames(self, samples: int, fps: float) -> int:
+        """How many frames they make of so many samples at 16 kHz."""
+        ...
 
 
 def read(source: Path | bytes, start: float = 0.0, duration: float | None = None) -> Sound:
@@ -87,11 +99,18 @@ def read(source: Path | bytes, start: float = 0.0, duration: float | None = None
     return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration)
 
 
-def encode(sound: Sound, encoder: SoundEncoder, fps: float) -> Speech:
-    """One row of features per video frame, from the waveform at an even loudness (the track is untouched)."""
-    frames = frame_count(sound.seconds, fps)
-    features = encoder(torch.from_numpy(levelled(sound.waveform)), frames, fps)
-    if features.shape != (frames, encoder.tokens, encoder.width) or not bool(torch.isfinite(features).all()):
+def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False) -> Speech:
+    """One row of features per video frame, from the waveform at an even loudness (the track is untouched).
+
+    exact: the waveform as it is, and at least as many rows as the authors' own code makes of it.
+    """
+    frames = rows = frame_count(sound.seconds, fps)
+    waveform = torch.from_numpy(sound.waveform if exact else levelled(sound.waveform))
+    if exact and isinstance(encoder, Overshooting):
+        rows = max(frames, encoder.natural_frames(len(waveform), fps))
+    features = encoder(waveform, rows, fps)
+    fits = features.shape[1:] == (encoder.tokens, encoder.width) and len(features) >= frames
+    if not fits or not bool(torch.isfinite(features).all()):
         raise ModelError(
             f"The sound encoder gave {tuple(features.shape)} instead of ({frames}, {encoder.tokens}, "
             f"{encoder.width}) finite numbers; fetch its weights again."

@@ -21,6 +21,15 @@ from emo_cli.stored import load_strictly
 Network = TypeVar("Network", bound=nn.Module)
 Weights = dict[str, Tensor]
 
+SIGNS = {
+    "Hallo": r"(denoising_unet|imageproj|audioproj)\.",
+    "Stable Diffusion's first format": r"model\.diffusion_model\.",
+    "EchoMimic": r"(down|up)_blocks\.\d\.(attentions|motion_modules)\.",
+    "wav2vec 2.0": r"(wav2vec2\.)?feature_extractor\.",
+    "Whisper": r"encoder\.blocks\.",
+}
+"""How a key begins that only one family of files has."""
+
 _POINTER = b"version https://git-lfs"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _FORBIDDEN = ("Unsupported", "GLOBAL", "not allowed", "blocklist")  # torch's words when a pickle asks for code
@@ -94,9 +103,9 @@ def merged(first: Mapping[str, Tensor], second: Mapping[str, Tensor], source: Pa
 def read_weights(path: Path, inside: str | None = None) -> Weights:
     """The tensors of a .safetensors file, or of a .pth/.pt/.bin file of PyTorch that holds tensors and nothing else.
 
-    inside: the entry that holds the tensors, where the file has other facts beside them (OpenAI's Whisper). Tensors of a
-    file in PyTorch's present format are mapped, not read, so that opening 3 GB takes no memory. Raises WeightsError when
-    the file is missing, is not what its name says, is cut off, or asks to run a program.
+    inside: the entry that holds the tensors, where the file has other facts beside them (OpenAI's Whisper). Tensors of
+    a file in PyTorch's present format are mapped, not read, so that opening 3 GB takes no memory. Raises WeightsError
+    when the file is missing, is not what its name says, is cut off, or asks to run a program.
     """
     _check_kind(path)
     content: Any = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
@@ -112,6 +121,13 @@ def read_weights(path: Path, inside: str | None = None) -> Weights:
     return dict(content)
 
 
+def refuse_strangers(weights: Mapping[str, Tensor], own: str, source: Path | str) -> None:
+    """IncompatibleCheckpoint when the keys are those of a family other than `own`."""
+    for family, sign in SIGNS.items():
+        if family != own and any(re.match(sign, name) for name in weights):
+            raise IncompatibleCheckpoint(f"{source} holds weights of {family}, not of {own}. Choose the right file.")
+
+
 def _check_kind(path: Path) -> None:
     """Say what a file is when it is plainly not a file of weights."""
     try:
@@ -124,7 +140,7 @@ def _check_kind(path: Path) -> None:
         raise WeightsError(f"{path} is empty. Fetch the model again.")
     if begin.startswith(_POINTER):
         raise WeightsError(
-            f"{path} is only a git-LFS pointer, not the weights themselves. Run `git lfs pull` there, or fetch it again."
+            f"{path} is only a git-LFS pointer, not the weights themselves. Run `git lfs pull`, or fetch it again."
         )
     if begin.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         raise WeightsError(f"{path} is a web page, not weights. The download went wrong; fetch it again.")

@@ -32,6 +32,8 @@ def animate(
     expression: take.ExpressionOption = 1.0,
     lips: take.LipsOption = 1.0,
     speed: take.SpeedOption = 1.0,
+    region: take.RegionOption = 1.0,
+    pose: take.PoseOption = None,
     framing: take.FramingOption = "portrait",
     size: take.SizeOption = None,
     fps: take.FpsOption = None,
@@ -39,6 +41,7 @@ def animate(
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
     model: take.ModelOption = "mini",
+    download: take.DownloadOption = False,
     seed: take.SeedOption = None,
     steps: take.StepsOption = None,
     guidance: take.GuidanceOption = None,
@@ -50,14 +53,12 @@ def animate(
         report.stage("starting")
         from emo_cli.animate import AnimateOptions
         from emo_cli.animate import animate as make
-        from emo_cli.device import use_all_cores
 
-        use_all_cores()
         wishes = AnimateOptions(
             photo=photo, sound=sound, output=output, overwrite=overwrite,
-            motion=motion, expression=expression, lips=lips, speed=speed,
+            motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration,
-            model=model, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
+            model=model, download=download, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
         )  # fmt: skip
         video = make(wishes, report)
         report.result(video, _sentence(video))

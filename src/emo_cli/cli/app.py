@@ -17,6 +17,7 @@ from emo_cli.cli.animate import EXAMPLES, animate
 from emo_cli.cli.doctor import doctor
 from emo_cli.cli.inspect import inspect
 from emo_cli.cli.train import train
+from emo_cli.cli.weights import weights
 from emo_cli.errors import EmoError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command(epilog=EXAMPLES)(animate)
 app.command()(inspect)
 app.command()(doctor)
 app.command()(train)
+app.add_typer(weights)
 
 
 class Stopped(BaseException):

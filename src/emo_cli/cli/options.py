@@ -43,6 +43,10 @@ MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it 
 ExpressionOption = Annotated[float, factor(help="How strongly the face moves besides the lips.")]
 LipsOption = Annotated[float, factor(help="How far the lips move.")]
 SpeedOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help="How fast the head moves.")]
+REGION_HELP = "How large the place is in which the face may move."
+RegionOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help=REGION_HELP)]
+POSE_HELP = "A video whose face the head follows, with models that can do so. Without it: these hold the head still."
+PoseOption = Annotated[Path | None, look(metavar="VIDEO", help=POSE_HELP, show_default=False)]
 FramingOption = Annotated[
     Framing, look(help="Show the face, head and shoulders, or the full photo with the moving face in it.")
 ]
@@ -67,6 +71,8 @@ DurationOption = Annotated[
 ModelOption = Annotated[
     str, make(metavar="NAME", help="A known model, or the folder of one that you trained yourself.")
 ]
+DOWNLOAD_HELP = "Fetch the weights of the model first if they are not here; that can be several gigabytes."
+DownloadOption = Annotated[bool, make("--download", help=DOWNLOAD_HELP)]
 SEED_HELP = "The same seed gives the same video. Without it: drawn afresh, and told at the end."
 SeedOption = Annotated[int | None, make(min=0, metavar="NUMBER", help=SEED_HELP, show_default=False)]
 STEPS_HELP = "Denoising steps: more is slower. Without it: as the model recommends."

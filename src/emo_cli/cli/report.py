@@ -9,10 +9,12 @@ from dataclasses import asdict, is_dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from emo_cli.catalogue import readable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-PAUSE = 5.0  # seconds between two lines about frames where there is no terminal
+PAUSE = 5.0  # seconds between two lines about the same work where there is no terminal
 
 
 class Report:
@@ -22,9 +24,10 @@ class Report:
         self.quiet = quiet
         self.as_json = as_json
         self._live = _live_line() if sys.stderr.isatty() and not quiet else None
-        self._task = self._live.add_task("starting", total=None) if self._live else None
+        self._task = self._live.add_task("starting", total=None, unit="") if self._live else None
         self._began = self._spoke = time.perf_counter()
         self._done, self._total, self._step = 0, 0, ""
+        self._earlier: int | None = None  # bytes that had come before the present stage
 
     def __enter__(self) -> Self:
         if self._live:
@@ -40,8 +43,9 @@ class Report:
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
         self._began = self._spoke = time.perf_counter()
+        self._earlier = None
         if self._live and self._task is not None:
-            self._live.reset(self._task, description=name, total=None)
+            self._live.reset(self._task, description=name, total=None, unit="")
         else:
             self.line(name)
 
@@ -57,9 +61,25 @@ class Report:
         """One more frame is finished."""
         self._done, self._total = done, total
         if self._live and self._task is not None:
-            self._live.update(self._task, completed=done, total=total)
+            self._live.update(self._task, completed=done, total=total, unit="frames")
         else:
             self._now_and_then()
+
+    def received(self, done: int, total: int) -> None:
+        """So many bytes of all that are to come have arrived, or have been read again."""
+        if self._earlier is None:
+            self._earlier = done
+            if self._live and self._task is not None:  # what came before must not count into the speed
+                self._live.reset(self._task, completed=done, total=total, unit="bytes")
+        if self._live and self._task is not None:
+            self._live.update(self._task, completed=done, total=total)
+            return
+        now = time.perf_counter()
+        if now - self._spoke >= PAUSE:
+            self._spoke = now
+            speed = (done - self._earlier) / (now - self._began)
+            left = f", {_time(round((total - done) / speed))} left" if speed > 0 else ""
+            self.line(f"{readable(done)} of {readable(total)}, {readable(speed)}/s{left}")
 
     def _now_and_then(self) -> None:
         """Where there is no terminal: one line about frames, if the last one is long enough ago."""
@@ -77,6 +97,19 @@ class Report:
     def warn(self, sentence: str) -> None:
         """Something is not as the user asked, or looks doubtful."""
         self.line(f"warning: {sentence}")
+
+    def ask(self, question: str) -> bool:
+        """A yes or a no from the person at the keyboard; no where there is none."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return False
+        from typer import confirm
+
+        if self._live:
+            self._live.stop()
+        answer = confirm(question, err=True)
+        if self._live:
+            self._live.start()
+        return answer
 
     def line(self, text: str) -> None:
         """One line for a person, beside the result."""
@@ -98,8 +131,12 @@ class Report:
             print(text)
 
 
+def _time(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
+
+
 def _live_line() -> Progress:
-    """A line that renews itself: stage, bar, frames, speed, time left. It vanishes when the work is done."""
+    """A line that renews itself: stage, bar, frames or bytes, speed, time left. It vanishes when the work is done."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -114,10 +151,16 @@ def _live_line() -> Progress:
 
     class Count(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.completed:.0f}/{task.total:.0f} frames" if task.total else "")
+            if not task.total or not task.fields["unit"]:
+                return Text("")
+            if task.fields["unit"] == "bytes":
+                return Text(f"{readable(task.completed)} of {readable(task.total)}")
+            return Text(f"{task.completed:.0f}/{task.total:.0f} frames")
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
+            if task.fields["unit"] == "bytes":
+                return Text(f"{readable(task.speed)}/s" if task.speed else "")
             return Text(f"{task.speed:.1f} frames/s" if task.speed else "")
 
     class Left(TimeRemainingColumn):

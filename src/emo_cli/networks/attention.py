@@ -95,10 +95,14 @@ class FeedForward(nn.Module):
 
 @dataclass(frozen=True)
 class BlockContext:
-    """What one spatial block attends to besides its own frame; a field is None when it plays no part."""
+    """What one spatial block attends to besides its own frame; a field is None when it plays no part.
+
+    lips: how much of the sound's part is added, 1 as trained.
+    """
 
     reference: KeysValues | None = None
     cross: KeysValues | None = None
+    lips: float = 1.0
 
 
 class SpatialBlock(nn.Module):
@@ -136,7 +140,8 @@ class SpatialBlock(nn.Module):
             if context.reference is not None:
                 x = x + self.attn2(self.norm2(x), context.reference)
         elif self.cross != "none":
-            x = x + self.cross_scale * self._cross_attention(x, context.cross)
+            scale = self.cross_scale * (context.lips if self.cross == "audio" else 1.0)
+            x = x + scale * self._cross_attention(x, context.cross)
         return x + self.ff(self.norm3(x)), normed
 
     def _cross_attention(self, x: Tensor, context: KeysValues | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from emo_cli.networks.attention import Attention, FeedForward, KeysValues, SpatialTransformer
@@ -20,6 +21,14 @@ class RegionMasks:
 
     levels: tuple[Tensor, ...]
     scales: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> RegionMasks:
+        """The same masks elsewhere."""
+        return RegionMasks(tuple(level.to(device, dtype) for level in self.levels), self.scales)
+
+    def scaled(self, full: float, face: float, lip: float) -> RegionMasks:
+        """The same regions with branches of other strength."""
+        return RegionMasks(self.levels, (full, face, lip))
 
 
 class AudioBlock(nn.Module):

@@ -71,8 +71,8 @@ class PictureCodec:
         self.autoencoder, self.chunk = autoencoder, chunk
 
     def open(self, portrait: Portrait) -> Canvas:
-        pixels = torch.from_numpy(portrait.image).permute(2, 0, 1)[None].float() / 127.5 - 1
-        return Canvas(self.encode(pixels), None)
+        pixels = torch.tensor(portrait.image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return Canvas(self.encode(pixels), pixels)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels (frames, 3, H, W) in -1..1 -> latents (frames, 4, H / 8, W / 8): the mean, without noise."""
@@ -85,10 +85,17 @@ class PictureCodec:
 
     def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
         for part in motion.latents.split(self.chunk):
-            with torch.no_grad():
-                pixels = self.autoencoder.decode(part.to(self.autoencoder.dtype) / SCALE).sample
-            levels = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8)
+            levels = (self.pixels(part) * 255).to(torch.uint8)
             yield from levels.permute(0, 2, 3, 1).cpu().numpy()
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """Latents (frames, 4, h, w) -> pixels (frames, 3, 8 h, 8 w) in 0..1, float32."""
+        model = self.autoencoder
+        with torch.no_grad():
+            parts = [
+                model.decode(part.to(model.device, model.dtype) / SCALE).sample for part in latents.split(self.chunk)
+            ]
+        return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> PictureCodec:
         """Move the autoencoder."""

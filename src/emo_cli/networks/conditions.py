@@ -60,7 +60,8 @@ class SoundProjection(StoredNetwork):
 class WindowProjection(StoredNetwork):
     """Three linear layers from a window of sound features to audio tokens: Hallo's and EMO's audio projection.
 
-    (rows, frames, window, layers, features) -> (rows, frames, tokens, width)
+    (rows, frames, window, layers, features) -> (rows, frames, tokens, width); the window's numbers may also come as
+    (window * layers, features), as sound encoders give them.
     """
 
     @recorded
@@ -81,7 +82,7 @@ class WindowProjection(StoredNetwork):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        x = relu(self.proj2(relu(self.proj1(features.flatten(-3)))))
+        x = relu(self.proj2(relu(self.proj1(features.flatten(2)))))
         out: Tensor = self.norm(self.proj3(x).unflatten(-1, (self.tokens, -1)))
         return out
 

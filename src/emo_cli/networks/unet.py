@@ -23,6 +23,10 @@ class Reference:
 
     hidden: tuple[Tensor, ...]
 
+    def rounded(self) -> Reference:
+        """The same after a passage through 16 bits, as in the authors' code of EchoMimic and Hallo."""
+        return Reference(tuple(hidden.half().to(hidden.dtype) for hidden in self.hidden))
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -32,7 +36,8 @@ class Conditions:
     (Backbone.listen), None for zero tokens; heard: the audio tokens themselves (batch, frames, tokens, width), for the
     head; motion: ReferenceNet's features of earlier frames per temporal module, each (batch, earlier, channels, h, w);
     face: (batch or rows, channels, h, w); identity: tokens (batch, tokens, width); speed: (batch, 3) head speeds or
-    (batch, frames, width) features; masks: Hallo's regions; head: pose and blinks of a clip.
+    (batch, frames, width) features; masks: Hallo's regions; head: pose and blinks of a clip; lips: how much of the
+    sound's part the spatial blocks add, 1 as trained.
     """
 
     reference: tuple[KeysValues, ...] | None = None
@@ -44,6 +49,7 @@ class Conditions:
     speed: Tensor | None = None
     masks: RegionMasks | None = None
     head: HeadInput | None = None
+    lips: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Walk:
     cross: Iterator[KeysValues] | None
     audio: Iterator[tuple[KeysValues, ...]] | None
     motion: Iterator[Tensor] | None
+    lips: float = 1.0
     hidden: list[Tensor] = field(default_factory=list)
 
 
@@ -150,7 +157,7 @@ class Level(nn.Module):
         if "attention" in self.kinds:
             reference = next(walk.reference) if walk.reference else None
             cross = next(walk.cross) if walk.cross else None
-            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross))
+            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross, walk.lips))
             walk.hidden.append(normed)
         if "audio" in self.kinds:
             module = self.get_submodule(f"audio_modules.{index}")
@@ -345,6 +352,7 @@ class UNet(StoredNetwork):
             cross=iter(cross) if cross else None,
             audio=iter(conditions.audio) if conditions.audio and not spatial_audio else None,
             motion=iter(conditions.motion) if conditions.motion else None,
+            lips=conditions.lips,
         )
         return x, walk
 

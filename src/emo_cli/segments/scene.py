@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.family import Family
 from emo_cli.networks.attention import KeysValues
-from emo_cli.networks.codec import Strength
+from emo_cli.networks.audio import RegionMasks
+from emo_cli.networks.codec import Canvas, PictureCodec, Strength
 from emo_cli.networks.conditions import SoundProjection, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 
@@ -24,33 +25,54 @@ Callback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed."""
+    """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed.
+
+    region: size of the place in which the face may move, 1 as trained; driving: landmarks (frames, 478, 2) in the
+    portrait's pixels that a pose model follows, None to hold still.
+    """
 
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None
     speed: float = 1.0
     strength: Strength = AS_MADE
+    region: float = 1.0
+    driving: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Tokens (1, tokens, width) that tell who is seen, and those of nobody, from which guidance leads away."""
+
+    person: Tensor
+    nobody: Tensor
 
 
 @dataclass(frozen=True)
 class Scene:
     """The networks with a portrait and a sound.
 
-    reference: keys and values of the portrait per attention block; face: the locator's features (1, channels, h, w);
-    features: the sound (frames, tokens, width).
+    canvas: the portrait as its codec has opened it; reference: keys and values of the portrait per attention block;
+    features: the sound (frames or more, tokens, width); face: the locator's features (1, channels, h, w); moving_face:
+    gives them for some frames (frames, channels, h, w), where they differ; masks: Hallo's regions, as strong as the
+    user wants them; codec: where earlier frames are handed on as pictures.
     """
 
     family: Family
     settings: Settings
     backbone: UNet
     reference_net: UNet
+    canvas: Canvas
     reference: tuple[KeysValues, ...]
     features: Tensor
     face: Tensor | None = None
     sound_projection: SoundProjection | WindowProjection | None = None
     whitening: HeadWhitening | None = None
     speed_layers: SpeedLayers | None = None
+    masks: RegionMasks | None = None
+    identity: Identity | None = None
+    codec: PictureCodec | None = None
+    moving_face: Callable[[Sequence[int]], Tensor] | None = None
 
     @property
     def steps(self) -> int:
@@ -83,10 +105,18 @@ class Scene:
 
     def hear(self, first: int, frames: int) -> Tensor:
         """Audio tokens (1, frames, tokens, width) of frames that may lie before or after the sound."""
-        index = torch.arange(first, first + frames).clamp(0, len(self.features) - 1)
+        return self.hear_at(range(first, first + frames))
+
+    def hear_at(self, places: Sequence[int]) -> Tensor:
+        """Audio tokens (1, frames, tokens, width) of frames in any order."""
+        index = torch.tensor(places).clamp(0, len(self.features) - 1)
         features = self.features[None, index]
         tokens: Tensor = features if self.sound_projection is None else self.sound_projection(features)
         return tokens.to(self.dtype)
+
+    def located(self, places: Sequence[int]) -> Tensor | None:
+        """The face locator's features of frames: (1 or frames, channels, h, w)."""
+        return self.face if self.moving_face is None else self.moving_face(places)
 
 
 def clip_seed(seed: int, index: int) -> int:

@@ -59,6 +59,7 @@ MINI = Preset(
     family=Family(
         name="mini",
         noise_correlation=0.9,
+        threads=1,
         controls=("steps", "guidance", "motion", "expression", "lips", "speed"),
     ),
     widths=(64, 96),

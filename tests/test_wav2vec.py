@@ -1,0 +1,65 @@
+"""Hallo's hearing, with a small random network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from emo_cli import wav2vec
+from emo_cli.wav2vec import Wav2VecEncoder, window_frames
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Wav2VecEncoder:
+    torch.manual_seed(0)
+    return Wav2VecEncoder(16, 2, 2, 32, (8,) * 7, place_kernel=4, place_groups=2)
+
+
+@pytest.fixture(scope="module")
+def noise() -> torch.Tensor:
+    return torch.randn(16_000, generator=torch.Generator().manual_seed(1))
+
+
+def test_whole_clips_are_heard_with_all_layers_of_five_frames(encoder: Wav2VecEncoder, noise: torch.Tensor) -> None:
+    features = encoder(noise, 25, 25.0)
+    assert features.shape == (32, 5 * 2, 16) == (32, encoder.tokens, encoder.width)
+    assert bool(torch.isfinite(features).all())
+
+
+def test_neither_loudness_nor_an_offset_matters(encoder: Wav2VecEncoder, noise: torch.Tensor) -> None:
+    assert torch.allclose(encoder(noise, 25, 25.0), encoder(0.1 * noise + 3, 25, 25.0), atol=1e-4)
+
+
+def test_each_frame_hears_two_before_and_two_after_it() -> None:
+    assert window_frames(6).tolist() == [
+        [0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [2, 3, 4, 5, 5], [3, 4, 5, 5, 5],
+    ]  # fmt: skip
+
+
+def test_neighbouring_frames_share_what_they_hear(encoder: Wav2VecEncoder, noise: torch.Tensor) -> None:
+    windows = encoder(noise, 25, 25.0).unflatten(1, (5, 2))
+    assert torch.equal(windows[10, 3], windows[11, 2])
+
+
+def test_silence_and_a_sound_shorter_than_a_frame_can_be_heard(encoder: Wav2VecEncoder) -> None:
+    for waveform in (torch.zeros(16_000), torch.ones(3)):
+        assert bool(torch.isfinite(encoder(waveform, 1, 25.0)).all())
+
+
+def test_it_is_opened_as_it_was_saved(encoder: Wav2VecEncoder, noise: torch.Tensor, tmp_path: Path) -> None:
+    encoder.save_pretrained(tmp_path)
+    assert torch.equal(Wav2VecEncoder.from_pretrained(tmp_path)(noise, 25, 25.0), encoder(noise, 25, 25.0))
+
+
+def test_two_calls_hear_the_same(encoder: Wav2VecEncoder, noise: torch.Tensor) -> None:
+    assert torch.equal(encoder(noise, 25, 25.0), encoder(noise, 25, 25.0))
+
+
+def test_a_long_sound_is_heard_in_pieces_as_in_one_pass(
+    encoder: Wav2VecEncoder, noise: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = encoder(noise, 25, 25.0)
+    monkeypatch.setattr(wav2vec, "_PIECE", 7)
+    assert torch.allclose(encoder(noise, 25, 25.0), whole, atol=1e-5)
