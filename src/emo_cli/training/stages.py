@@ -70,7 +70,7 @@ MINI = Preset(
     corpus_minutes=320.0,
     hearing=Schedule(steps=10_000, rate=1.5e-3, warmup=50, floor=0.02, betas=(0.9, 0.999)),
     head=Schedule(steps=2500, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
-    video=Schedule(steps=3600, rate=1.2e-3),
+    video=Schedule(steps=2400, rate=1.2e-3),
     clips=8,
     head_clips=24,
 )
