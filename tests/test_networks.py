@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as functional
 
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.conditions import FaceLocator, SpeedLayers, WindowProjection
 from emo_cli.networks.head import HeadInput
 from emo_cli.networks.temporal import TemporalModule, positions
-from emo_cli.networks.unet import Conditions, Reference, UNet
+from emo_cli.networks.unet import Conditions, Reference, Resample, UNet
 from emo_cli.stored import IncompatibleCheckpoint, load_strictly
 
 SHARED = {
@@ -173,6 +174,14 @@ def test_odd_latents_are_upsampled_to_the_size_of_their_skip() -> None:
     backbone, _, conditions = everything("echomimic")
     odd = torch.randn(1, 3, 4, 7, 5)
     assert sample(backbone, odd, Conditions(audio=conditions.audio)).shape == odd.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 5)])
+def test_doubling_in_one_step_equals_doubling_and_a_convolution(size: tuple[int, int]) -> None:
+    resample = Resample(6, 5, down=False).double()
+    x = torch.randn(2, 6, *size, dtype=torch.float64)
+    two_steps = resample.conv(functional.interpolate(x, scale_factor=2, mode="nearest"))
+    torch.testing.assert_close(resample(x), two_steps)
 
 
 def test_positions_alternate_sine_and_cosine() -> None:

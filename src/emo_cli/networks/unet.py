@@ -128,8 +128,28 @@ class Resample(nn.Module):
         self.conv = nn.Conv2d(channels, out_channels, 3, stride=2 if down else 1, padding=1)
 
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        out: Tensor = self.conv(x if self.down else functional.interpolate(x, size=size, mode="nearest"))
+        if self.down:
+            halved: Tensor = self.conv(x)
+            return halved
+        if size is None or tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
+            return doubled(x, self.conv.weight, self.conv.bias)
+        out: Tensor = self.conv(functional.interpolate(x, size=size, mode="nearest"))
         return out
+
+
+# Which of the three weights along an axis each of the four places of the transposed convolution sums up.
+SHARED_PLACES = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]], device="cpu")
+
+
+def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Nearest doubling and a 3x3 convolution in one step: x (rows, in, h, w) -> (rows, out, 2h, 2w).
+
+    Of the nine places that the convolution reads, only four differ, since every place is there four times. Adding up
+    the weights of equal places first gives a 4x4 transposed convolution with 4/9 of the arithmetic.
+    """
+    sums = torch.kron(SHARED_PLACES, SHARED_PLACES).T.to(weight)  # (9, 16)
+    shared = weight.transpose(0, 1).flatten(2) @ sums  # (in, out, 16)
+    return functional.conv_transpose2d(x, shared.unflatten(2, (4, 4)), bias, stride=2, padding=1)
 
 
 class Level(nn.Module):
