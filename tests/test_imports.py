@@ -27,9 +27,10 @@ ALLOWED = {
     "download": "errors catalogue weights hub",
     "provenance": "",
     "ffmpeg": "errors",
+    "pipes": "errors",
     "face": "errors stored",
     "sound_encoders": "errors family stored",
-    "video": "errors ffmpeg",
+    "video": "errors ffmpeg pipes",
     "speech": "errors ffmpeg sound_encoders video",
     "photo": "errors",
     "portrait": "errors face photo",
@@ -53,8 +54,8 @@ ALLOWED = {
     "pipeline": "errors ahead family clips stored sound_encoders portrait speech networks chart sampling segments "
     "hallo_masks identity wav2vec whisper regions landmark_images",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
-    "animate": "errors family device weights download provenance video portrait speech networks segments pipeline "
-    "checkpoints face landmark_images regions",
+    "animate": "errors family device weights download pipes provenance video portrait speech networks segments "
+    "pipeline checkpoints face landmark_images regions",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline",

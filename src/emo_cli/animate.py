@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import device, landmark_images, provenance, speech, video
+from emo_cli import device, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe, open_model
 from emo_cli.download import fetched
@@ -37,7 +37,10 @@ CERTAIN = 0.95  # human faces score above, animals mostly below
 
 @dataclass(frozen=True)
 class AnimateOptions:
-    """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh."""
+    """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh.
+
+    photo or sound may be `-` for standard input, output for standard output.
+    """
 
     photo: Path
     sound: Path
@@ -66,7 +69,8 @@ class AnimateOptions:
     @property
     def path(self) -> Path:
         """The output's path: by default PHOTO-SOUND.mp4, after both names, in the current folder."""
-        return self.output or Path(f"{self.photo.stem}-{self.sound.stem}.mp4")
+        names = ("stdin" if path == pipes.STANDARD else path.stem for path in (self.photo, self.sound))
+        return self.output or Path(f"{'-'.join(names)}.mp4")
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,13 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
     """
     progress = progress or Silence()
     began = time.perf_counter()
-    video.check_output(options.path, overwrite=options.overwrite)
+    pipes.check(options.photo, options.sound, options.path)
+    if options.path != pipes.STANDARD:
+        video.check_output(options.path, overwrite=options.overwrite)
     folder = fetched(options.model, progress) if options.download else locate(options.model)
     place = device.choose(options.device, options.dtype)
     progress.stage("reading the photo and the sound")
-    sound = speech.read(options.sound, start=options.start, duration=options.duration)
+    sound = speech.read(pipes.sound(options.sound), start=options.start, duration=options.duration)
     family = describe(folder, options.model)
     portrait = frame(options, family)
     progress.stage("loading the model")
@@ -153,7 +159,8 @@ def frame(options: AnimateOptions, family: Family) -> Portrait:
     """The portrait that a family of models wants of the photo."""
     cut = FaceCut(exact=family.exact) if family.crop == "face" else None
     size = options.size or family.size
-    return portraits.read(options.photo, framing=options.framing, face=options.face, size=size, cut=cut)
+    photo = pipes.photo(options.photo)
+    return portraits.read(photo, framing=options.framing, face=options.face, size=size, cut=cut)
 
 
 def perform(
@@ -199,7 +206,10 @@ def perform(
     count = speech.frame_count(sound.seconds, recipe.fps)
     shown = paced(frames, pipeline.family.fps, recipe.fps, count)
     tags = provenance.tags(recipe)
-    written = video.write(options.path, shown, recipe.fps, sound, tags, overwrite=options.overwrite)
+    if options.path == pipes.STANDARD:
+        written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags)
+    else:
+        written = video.write(options.path, shown, recipe.fps, sound, tags, overwrite=options.overwrite)
     timings = Timings(ready - began, time.perf_counter() - ready)
     return Video(
         path=written.path,

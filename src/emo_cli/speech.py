@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
@@ -81,17 +83,19 @@ class Overshooting(Protocol):
         ...
 
 
-def read(source: Path | bytes, start: float = 0.0, duration: float | None = None) -> Sound:
+def read(source: Path | bytes | IO[bytes], start: float = 0.0, duration: float | None = None) -> Sound:
     """Decodes a sound file, or the sound of a video, of any kind that ffmpeg knows.
 
-    source: a path, or a whole file's bytes (from standard input). start, duration: seconds. A part that goes
-    beyond the end is cut there. Raises InputError when there is nothing to hear at all.
+    source: a path, or a whole file's bytes, or a stream of them (standard input). start, duration: seconds. A part
+    that goes beyond the end is cut there. Raises InputError when there is nothing to hear at all.
     """
     if not (math.isfinite(start) and start >= 0):
         raise InputError(f"The sound cannot start at {start:g} seconds; give 0 or more.")
     if duration is not None and not (math.isfinite(duration) and duration > 0):
         raise InputError(f"The sound cannot last {duration:g} seconds; give more than 0.")
-    path = _private_copy(source) if isinstance(source, bytes) else _readable(source)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    path = _readable(source) if isinstance(source, Path) else _private_copy(source)
     try:
         waveform, seconds, mendable = _hear(_plain(path, start), duration)
     except _NotPlain:
@@ -221,17 +225,19 @@ def _private_path() -> Path:
     return path
 
 
-def _private_copy(data: bytes) -> Path:
-    if not data:
-        raise InputError("The sound from standard input is empty; check the command that feeds it.")
+def _private_copy(stream: IO[bytes]) -> Path:
     path = _private_path()
-    path.write_bytes(data)
+    with path.open("wb") as file:
+        shutil.copyfileobj(stream, file)
+        if not file.tell():
+            raise InputError("The sound from standard input is empty; check the command that feeds it.")
     return path
 
 
 def _readable(path: Path) -> Path:
     if path.is_fifo():
-        return _private_copy(path.read_bytes())
+        with path.open("rb") as pipe:
+            return _private_copy(pipe)
     if not path.is_file():
         raise InputError(f"{path} is not a sound file; check the name and the folder.")
     try:

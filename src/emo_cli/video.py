@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_cli import ffmpeg
+from emo_cli import ffmpeg, pipes
 from emo_cli.errors import InputError, OutputError, UsageError
 
 Frame = NDArray[np.uint8]
@@ -150,13 +150,18 @@ def stream(
     """Like `write`, but a fragmented MP4 into an open file or pipe, playable while it grows.
 
     target: must have a real file number (sys.stdout.buffer has). The sound is as long as frame_count() says,
-    since what has been sent cannot be fitted afterwards.
+    since what has been sent cannot be fitted afterwards. Raises BrokenPipeError when the reader stops early.
     """
     target.flush()
     rate = _rate(fps)
     expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
-    count = _encode(frames, rate, sound, expected, tags, _FRAGMENTED, "pipe:1", target)
-    return Written(Path("-"), count, float(count / rate))
+    try:
+        count = _encode(frames, rate, sound, expected, tags, _FRAGMENTED, "pipe:1", target)
+    except OutputError as error:
+        if pipes.reader_is_gone(target):
+            raise BrokenPipeError("The reader of the video has had enough.") from error
+        raise
+    return Written(pipes.STANDARD, count, float(count / rate))
 
 
 def read(path: Path, fps: float | None = None) -> Iterator[Frame]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
@@ -18,7 +20,13 @@ EXAMPLES = """Examples:
 
 [bold]emo animate photo.jpg song.wav --framing full --motion 0.5 --seed 7[/bold]  the whole photo, a calm head
 
-[bold]emo animate group.jpg speech.mp3 --face left --quiet --json[/bold]  one JSON object, for a script"""
+[bold]emo animate group.jpg speech.mp3 --face left --quiet --json[/bold]  one JSON object, for a script
+
+[bold]espeak-ng --stdout hello | emo animate photo.jpg - -o - | ffplay -[/bold]  sound from a pipe, video into one
+
+[bold]EMO_MODEL=my-model EMO_FRAMING=full emo animate photo.jpg song.wav[/bold]  defaults from the environment
+
+An existing file is not replaced without --overwrite, and an interrupted run leaves no file."""
 
 
 def animate(
@@ -49,7 +57,7 @@ def animate(
     dtype: take.PrecisionOption = "auto",
 ) -> None:
     """Make the person in PHOTO say or sing SOUND; without -o the video is PHOTO-SOUND.mp4 in this folder."""
-    with Report(quiet=quiet, as_json=json) as report:
+    with Report(quiet=quiet, as_json=json, stdout_taken=output == Path("-")) as report:
         report.stage("starting")
         from emo_cli.animate import AnimateOptions
         from emo_cli.animate import animate as make
@@ -61,11 +69,18 @@ def animate(
             model=model, download=download, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
         )  # fmt: skip
         video = make(wishes, report)
-        report.result(video, _sentence(video))
+        report.result(_record(video), _sentence(video))
+
+
+def _record(video: Video) -> dict[str, Any]:
+    """What --json prints."""
+    facts = asdict(video)
+    return {"file": facts.pop("path"), **facts}
 
 
 def _sentence(video: Video) -> str:
+    name = "standard output" if video.path == Path("-") else video.path
     return (
-        f"{video.path}: {video.seconds:.2f} s of video ({video.frames} frames) "
+        f"{name}: {video.seconds:.2f} s of video ({video.frames} frames) "
         f"made in {video.timings.total:.1f} s, model {video.model}, seed {video.seed}"
     )

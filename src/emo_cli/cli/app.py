@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import warnings
+from itertools import pairwise
 from types import FrameType
 from typing import Annotated
 
 import typer
 
 from emo_cli import __version__
-from emo_cli.cli.animate import EXAMPLES, animate
-from emo_cli.cli.doctor import doctor
-from emo_cli.cli.inspect import inspect
-from emo_cli.cli.train import train
+from emo_cli.cli import animate, doctor, inspect, train
 from emo_cli.cli.weights import weights
 from emo_cli.errors import EmoError
 
+ABOUT = """Examples:
+
+[bold]emo animate photo.jpg song.wav[/bold]  makes photo-song.mp4
+
+[bold]emo inspect photo.jpg song.wav[/bold]  which faces are found, what the sound holds, how long it would take
+
+[bold]espeak-ng --stdout hello | emo animate photo.jpg - -o - | mpv -[/bold]  from a pipe, into a pipe
+
+Exit codes: 0 done, 2 usage, 3 photo or sound unreadable, 4 no face, 5 weights, 6 device or memory, 7 output, \
+8 some jobs of a batch failed, 9 bad result of the model, 130 Ctrl-C, 143 SIGTERM, 1 a bug of ours.
+
+Environment: most options have a variable that sets their default (EMO_MODEL, EMO_DEVICE, ...; each --help names \
+them); NO_COLOR turns colours off; EMO_DEBUG=1 shows where a bug happened. The manual is docs/command-line.md."""
+
 app = typer.Typer(
     name="emo",
+    epilog=ABOUT,
     help="Make a portrait speak or sing: a photo and a sound in, a video out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=EXAMPLES)(animate)
-app.command()(inspect)
-app.command()(doctor)
-app.command()(train)
+app.command(epilog=animate.EXAMPLES)(animate.animate)
+app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command(epilog=train.EXAMPLES)(train.train)
 app.add_typer(weights)
 
 
@@ -90,7 +103,17 @@ def _bug(error: Exception) -> str:
 
 def _failed(sentence: str, code: int, kind: str) -> int:
     """Tell of a failure: a sentence on stderr, and with --json the one object that programs wait for."""
-    print(f"emo: {sentence}", file=sys.stderr)
-    if "--json" in sys.argv[1:]:
-        print(json.dumps({"error": sentence, "kind": kind, "exit_code": code}, ensure_ascii=False))
+    with contextlib.suppress(BrokenPipeError):
+        print(f"emo: {sentence}", file=sys.stderr, flush=True)
+        if "--json" in sys.argv[1:]:
+            record = json.dumps({"error": sentence, "kind": kind, "exit_code": code}, ensure_ascii=False)
+            print(record, file=sys.stderr if stdout_taken() else sys.stdout, flush=True)
     return code
+
+
+def stdout_taken() -> bool:
+    """Whether the command line sends the video itself to standard output."""
+    words = sys.argv[1:]
+    return any(word in ("-o-", "--output=-") for word in words) or any(
+        option in ("-o", "--output") and value == "-" for option, value in pairwise(words)
+    )

@@ -7,6 +7,12 @@ import typer
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
 
+EXAMPLES = """Examples:
+
+[bold]emo doctor[/bold]  versions, devices, ffmpeg, models; the exit code is that of the first problem
+
+[bold]emo doctor --json > machine.json[/bold]  the same for a bug report"""
+
 
 def doctor(json: take.JsonOption = False) -> None:
     """Tell what this machine can do, and how to mend what is missing; put its lines into a bug report."""

@@ -9,6 +9,12 @@ from pathlib import Path
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
 
+EXAMPLES = """Examples:
+
+[bold]emo inspect group.jpg[/bold]  every face with the number that --face takes
+
+[bold]emo inspect photo.jpg song.wav --json[/bold]  all of it for a program"""
+
 
 @dataclass(frozen=True)
 class FaceFound:

@@ -18,47 +18,60 @@ factor = partial(look, min=0, max=3, metavar="FACTOR")
 part = partial(Option, rich_help_panel="Which face, which part of the sound")
 make = partial(Option, rich_help_panel="Model and machine")
 
-PhotoArgument = Annotated[
-    Path, Argument(metavar="PHOTO", help="A picture with a face, in any format that Pillow reads.")
-]
-SoundArgument = Annotated[
-    Path, Argument(metavar="SOUND", help="Speech or song: WAV, FLAC, MP3, Ogg, M4A, or a video with sound.")
-]
+
+def model_names(begun: str) -> list[str]:
+    """For the shell's completion: known models and folders whose names go on like this."""
+    from emo_cli.catalogue import known_models
+
+    listed = (path for path in Path().glob(f"{begun}*") if begun or not path.name.startswith("."))
+    folders = (str(path) for path in listed if path.is_dir())
+    return sorted({*(model.name for model in known_models() if model.name.startswith(begun)), *folders})
+
+
+PHOTO_HELP = "A picture with a face, in any format that Pillow reads; - takes it from standard input."
+PhotoArgument = Annotated[Path, Argument(metavar="PHOTO", help=PHOTO_HELP)]
+SOUND_HELP = "Speech or song: WAV, FLAC, MP3, Ogg, M4A, or a video with sound; - takes it from standard input."
+SoundArgument = Annotated[Path, Argument(metavar="SOUND", help=SOUND_HELP)]
 OptionalSoundArgument = Annotated[
     Path | None, Argument(metavar="[SOUND]", help="A sound to look at as well.", show_default=False)
 ]
 
 OUTPUT_HELP = (
     "Where the video goes: .mp4, .mov, .mkv or .webm. Without it: PHOTO-SOUND.mp4, named after both, "
-    "in the current folder."
+    "in the current folder. With -: a fragmented MP4 on standard output."
 )
 OutputOption = Annotated[
     Path | None, file("--output", "-o", metavar="FILE", help=OUTPUT_HELP, show_default=False)
 ]
 OverwriteOption = Annotated[bool, file("--overwrite", help="Replace the output if it exists.")]
-QuietOption = Annotated[bool, file("--quiet", "-q", help="Say nothing but errors.")]
-JsonOption = Annotated[bool, file("--json", help="Print the result as one JSON object; all else on stderr.")]
+QuietOption = Annotated[bool, file("--quiet", "-q", help="Say nothing but errors.", envvar="EMO_QUIET")]
+JSON_HELP = "Print the result as one JSON object on stdout (on stderr with -o -); all else on stderr."
+JsonOption = Annotated[bool, file("--json", help=JSON_HELP)]
 
-MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it still.")]
-ExpressionOption = Annotated[float, factor(help="How strongly the face moves besides the lips.")]
-LipsOption = Annotated[float, factor(help="How far the lips move.")]
-SpeedOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help="How fast the head moves.")]
+MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it still.", envvar="EMO_MOTION")]
+EXPRESSION_HELP = "How strongly the face moves besides the lips."
+ExpressionOption = Annotated[float, factor(help=EXPRESSION_HELP, envvar="EMO_EXPRESSION")]
+LipsOption = Annotated[float, factor(help="How far the lips move.", envvar="EMO_LIPS")]
+SpeedOption = Annotated[
+    float, look(min=0.1, max=3, metavar="FACTOR", help="How fast the head moves.", envvar="EMO_SPEED")
+]
 REGION_HELP = "How large the place is in which the face may move."
-RegionOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help=REGION_HELP)]
+RegionOption = Annotated[float, look(min=0.1, max=3, metavar="FACTOR", help=REGION_HELP, envvar="EMO_REGION")]
 POSE_HELP = "A video whose face the head follows, with models that can do so. Without it: these hold the head still."
 PoseOption = Annotated[Path | None, look(metavar="VIDEO", help=POSE_HELP, show_default=False)]
-FramingOption = Annotated[
-    Framing, look(help="Show the face, head and shoulders, or the full photo with the moving face in it.")
-]
+FRAMING_HELP = "Show the face, head and shoulders, or the full photo with the moving face in it."
+FramingOption = Annotated[Framing, look(help=FRAMING_HELP, envvar="EMO_FRAMING")]
 SIZE_HELP = "Side of the square that is animated. Without it: what the model was made for."
 SizeOption = Annotated[
-    int | None, look(min=128, max=2048, metavar="PIXELS", help=SIZE_HELP, show_default=False)
+    int | None, look(min=128, max=2048, metavar="PIXELS", help=SIZE_HELP, show_default=False, envvar="EMO_SIZE")
 ]
 FPS_HELP = (
     "Frames per second of the video. Without it: the model's own rate. At another, frames are shown twice "
     "or left out; the lips stay in time."
 )
-FpsOption = Annotated[float | None, look(min=1, max=120, metavar="RATE", help=FPS_HELP, show_default=False)]
+FpsOption = Annotated[
+    float | None, look(min=1, max=120, metavar="RATE", help=FPS_HELP, show_default=False, envvar="EMO_FPS")
+]
 
 FACE_HELP = "largest, left, right, a number as `emo inspect` counts, a point X,Y, or a box X,Y,W,H in pixels."
 FaceOption = Annotated[str, part(metavar="WHICH", help=FACE_HELP)]
@@ -68,20 +81,24 @@ DurationOption = Annotated[
     float | None, part(min=0, metavar="SECONDS", help=DURATION_HELP, show_default=False)
 ]
 
+MODEL_HELP = "A known model, or the folder of one that you trained yourself."
 ModelOption = Annotated[
-    str, make(metavar="NAME", help="A known model, or the folder of one that you trained yourself.")
+    str, make(metavar="NAME", help=MODEL_HELP, envvar="EMO_MODEL", autocompletion=model_names)
 ]
 DOWNLOAD_HELP = "Fetch the weights of the model first if they are not here; that can be several gigabytes."
-DownloadOption = Annotated[bool, make("--download", help=DOWNLOAD_HELP)]
+DownloadOption = Annotated[bool, make("--download", help=DOWNLOAD_HELP, envvar="EMO_DOWNLOAD")]
 SEED_HELP = "The same seed gives the same video. Without it: drawn afresh, and told at the end."
-SeedOption = Annotated[int | None, make(min=0, metavar="NUMBER", help=SEED_HELP, show_default=False)]
+SeedOption = Annotated[
+    int | None, make(min=0, metavar="NUMBER", help=SEED_HELP, show_default=False, envvar="EMO_SEED")
+]
 STEPS_HELP = "Denoising steps: more is slower. Without it: as the model recommends."
 StepsOption = Annotated[
-    int | None, make(min=1, max=1000, metavar="NUMBER", help=STEPS_HELP, show_default=False)
+    int | None, make(min=1, max=1000, metavar="NUMBER", help=STEPS_HELP, show_default=False, envvar="EMO_STEPS")
 ]
 GUIDANCE_HELP = "How closely the sound is followed; 1 is plain. Without it: as the model recommends."
 GuidanceOption = Annotated[
-    float | None, make(min=0, max=20, metavar="FACTOR", help=GUIDANCE_HELP, show_default=False)
+    float | None, make(min=0, max=20, metavar="FACTOR", help=GUIDANCE_HELP, show_default=False, envvar="EMO_GUIDANCE")
 ]
-DeviceOption = Annotated[str, make(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
-PrecisionOption = Annotated[Precision, make("--dtype", help="Type of the numbers; auto is float32.")]
+DeviceOption = Annotated[str, make(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", envvar="EMO_DEVICE")]
+DTYPE_HELP = "Type of the numbers; auto is float32."
+PrecisionOption = Annotated[Precision, make("--dtype", help=DTYPE_HELP, envvar="EMO_DTYPE")]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from typer import Exit
 
 from emo_cli.catalogue import readable
 
@@ -18,11 +21,16 @@ PAUSE = 5.0  # seconds between two lines about the same work where there is no t
 
 
 class Report:
-    """Tells how the work goes: a live line on a terminal, plain lines in a pipe, nothing when quiet."""
+    """Tells how the work goes: a live line on a terminal, plain lines in a pipe, nothing when quiet.
 
-    def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
+    stdout_taken: the work itself goes to standard output, so that its result must be told on stderr.
+    """
+
+    def __init__(self, quiet: bool = False, as_json: bool = False, stdout_taken: bool = False) -> None:
         self.quiet = quiet
         self.as_json = as_json
+        self.stdout_taken = stdout_taken
+        self._heard = True
         self._live = _live_line() if sys.stderr.isatty() and not quiet else None
         self._task = self._live.add_task("starting", total=None, unit="") if self._live else None
         self._began = self._spoke = time.perf_counter()
@@ -39,6 +47,9 @@ class Report:
     ) -> None:
         if self._live:
             self._live.stop()
+        if isinstance(error, BrokenPipeError):  # who reads our output has had enough, as `head` does: no failure
+            forget_stdout()
+            raise Exit(0)
 
     def stage(self, name: str) -> None:
         """A new part of the work begins."""
@@ -113,22 +124,33 @@ class Report:
 
     def line(self, text: str) -> None:
         """One line for a person, beside the result."""
-        if self.quiet:
+        if self.quiet or not self._heard:
             return
         if self._live:
             self._live.console.print(text, markup=False, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except BrokenPipeError:  # nobody listens any more, but the work is still wanted
+                self._heard = False
 
     def result(self, record: Any, text: str) -> None:
         """The end of a command: a record (a dataclass) for programs, or its text for people."""
+        if self._live:
+            self._live.stop()
+        place = sys.stderr if self.stdout_taken else sys.stdout
         if self.as_json:
             plain = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
-            print(json.dumps(plain, ensure_ascii=False, default=str))
+            print(json.dumps(plain, ensure_ascii=False, default=str), file=place, flush=True)
         elif not self.quiet:
-            if self._live:
-                self._live.stop()
-            print(text)
+            print(text, file=place, flush=True)
+
+
+def forget_stdout() -> None:
+    """Send what Python still holds for a closed pipe nowhere: it would be an error when the program ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _time(seconds: int) -> str:

@@ -32,6 +32,15 @@ ProcessesOption = Annotated[int, Option(min=1, help="Processes that learn motion
 ResumeOption = Annotated[bool, Option("--resume", help="Go on with what --out holds.")]
 
 
+EXAMPLES = """Examples:
+
+[bold]emo train --rig rig.npz --out run[/bold]  every stage, one after another
+
+[bold]emo train --rig rig.npz --out run --resume[/bold]  go on after an interruption
+
+[bold]emo train --rig rig.npz --out trial --stage hearing --steps 100[/bold]  a short try of one stage"""
+
+
 def train(
     rig: RigOption,
     out: OutOption,

@@ -1,0 +1,242 @@
+"""`emo` among other programs: pipes in and out, signals, terminals, the environment, completion."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import emo_cli
+from emo_cli import video
+from emo_cli.cli import app
+from emo_cli.pipes import reader_is_gone
+from tiny_model import save_tiny_model
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes, signals and terminals of POSIX")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PHOTO, SONG = EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav"
+EMO = [sys.executable, "-m", "emo_cli"]
+SURROUNDINGS = {**os.environ, "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]), "COLUMNS": "100"}
+SHORT = ["--duration", "0.3", "--size", "128", "--seed", "7"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def animate(model: Path) -> list[str]:
+    """The beginning of a command that needs no more than photo and sound."""
+    return [*EMO, "animate", "--model", str(model)]
+
+
+def run(
+    command: Sequence[str | Path], feed: bytes | None = None, folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [str(word) for word in command],
+        input=feed, capture_output=True, cwd=folder, env=SURROUNDINGS | variables, timeout=120,
+    )  # fmt: skip
+
+
+def on_terminal(command: Sequence[str | Path], **variables: str | None) -> tuple[int, str]:
+    """Exit code and everything shown, with a terminal in the place of all three streams."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    surroundings = {name: value for name, value in {**SURROUNDINGS, **variables}.items() if value is not None}
+    with subprocess.Popen(
+        [str(word) for word in command], stdin=theirs, stdout=theirs, stderr=theirs, env=surroundings
+    ) as running:
+        os.close(theirs)
+        shown = bytearray()
+        with contextlib.suppress(OSError):  # how a terminal says on Linux that its last user has gone
+            while data := os.read(ours, 65536):
+                shown.extend(data)
+        os.close(ours)
+        return running.wait(60), shown.decode()
+
+
+def test_a_voice_comes_from_a_pipe_and_the_video_goes_into_one(animate: list[str], tmp_path: Path) -> None:
+    speak = ["espeak-ng", "--stdout", "hello"] if shutil.which("espeak-ng") else ["cat", str(SONG)]
+    with subprocess.Popen(speak, stdout=subprocess.PIPE) as voice:
+        command = [*animate, str(PHOTO), "-", "-o", "-", "--size", "128", "--duration", "0.4"]
+        with (tmp_path / "heard.mp4").open("wb") as end:
+            made = subprocess.Popen(
+                command, stdin=voice.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=SURROUNDINGS
+            )
+            subprocess.run(["cat"], stdin=made.stdout, stdout=end, timeout=120, check=True)
+        told = made.communicate()[1].decode()
+    assert made.returncode == 0, told
+    assert "standard output: 0.40 s of video (10 frames)" in told
+    probed = video.probe(tmp_path / "heard.mp4")
+    assert (probed.frames, probed.width) == (10, 128)
+    assert probed.sound_seconds == pytest.approx(0.4, abs=0.03)
+
+
+def test_a_photo_comes_from_a_pipe(animate: list[str], tmp_path: Path) -> None:
+    done = run([*animate, "-", SONG, *SHORT, "-q"], PHOTO.read_bytes(), tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["stdin-song.mp4"]
+
+
+def test_beside_a_video_on_stdout_json_is_told_on_stderr(animate: list[str], tmp_path: Path) -> None:
+    done = run([*animate, PHOTO, SONG, *SHORT, "-q", "--json", "-o", "-"])
+    told = json.loads(done.stderr)
+    assert (told["file"], told["frames"], told["seed"]) == ("-", 8, 7)
+    (tmp_path / "out.mp4").write_bytes(done.stdout)
+    assert video.probe(tmp_path / "out.mp4").frames == 8
+
+
+def test_beside_a_video_on_stdout_a_failure_is_told_on_stderr(model: Path) -> None:
+    done = run([*EMO, "animate", PHOTO, SONG, "--model", "huge", "-q", "--json", "-o", "-"])
+    sentence, record = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert sentence == f"emo: {json.loads(record)['error']}"
+
+
+@pytest.mark.parametrize("words", ["-o -", "-o-", "--output -", "--output=-"])
+def test_every_way_to_say_standard_output_is_understood(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["emo", "animate", *words.split(), "-q"])
+    assert app.stdout_taken()
+    monkeypatch.setattr(sys, "argv", ["emo", "animate", "-", "x.wav", "-o", "-.mp4"])
+    assert not app.stdout_taken()
+
+
+def test_photo_and_sound_cannot_come_from_the_same_pipe(animate: list[str]) -> None:
+    done = run([*animate, "-", "-", "-q"], b"x")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"cannot both come from standard input" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [((PHOTO, "-", "-o", "x.mp4"), 3, b"is empty"), (("-", SONG, "-o", "x.mp4"), 3, b"photo stdin is empty")],
+)
+def test_an_empty_pipe_is_an_input_that_cannot_be_read(
+    animate: list[str], tmp_path: Path, words: Sequence[str | Path], code: int, sentence: bytes
+) -> None:
+    done = run([*animate, *words, "-q"], b"", tmp_path)
+    assert done.returncode == code
+    assert sentence in done.stderr and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), [((PHOTO, "-"), "Nothing comes in"), ((PHOTO, SONG, "-o", "-"), "A video is nothing")]
+)
+def test_a_terminal_neither_gives_a_sound_nor_takes_a_video(
+    animate: list[str], words: Sequence[str | Path], sentence: str
+) -> None:
+    code, shown = on_terminal([*animate, *words, "-q"])
+    assert code == 2
+    assert sentence in shown
+
+
+def test_a_reader_who_has_had_enough_is_no_failure(animate: list[str]) -> None:
+    with subprocess.Popen(
+        [*animate, str(PHOTO), str(SONG), "-o", "-", "--fps", "100", "-q"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=SURROUNDINGS,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None and running.stderr is not None
+        assert len(running.stdout.read(5000)) == 5000
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait(60)) == (b"", 0)
+
+
+def test_who_reads_no_result_does_not_make_it_fail(animate: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*animate, str(PHOTO), str(SONG), *SHORT, "-o", str(tmp_path / "x.mp4")]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=SURROUNDINGS, timeout=120)
+    os.close(write)
+    assert done.returncode == 0
+    assert b"Broken" not in done.stderr and b"Traceback" not in done.stderr
+    assert (tmp_path / "x.mp4").is_file()
+
+
+def test_without_anyone_to_hear_the_messages_the_work_goes_on(animate: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*animate, str(PHOTO), str(SONG), *SHORT, "-o", str(tmp_path / "x.mp4")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=write, env=SURROUNDINGS, timeout=120)
+    os.close(write)
+    assert done.returncode == 0
+    assert done.stdout.startswith(str(tmp_path).encode())
+    assert (tmp_path / "x.mp4").is_file()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_middle_leaves_nothing(
+    animate: list[str], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [*animate, str(PHOTO), str(SONG), "--fps", "100", "-q"]
+    with subprocess.Popen(command, cwd=tmp_path, env=SURROUNDINGS, stderr=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.01)  # until ffmpeg has begun its file
+        assert list(tmp_path.iterdir()), "no partial file ever appeared"
+        running.send_signal(number)
+        told = running.communicate(timeout=60)[1]
+    assert (running.returncode, told) == (code, b"emo: Stopped; no half-made file is left.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_sets_defaults_and_the_command_line_wins(model: Path, tmp_path: Path) -> None:
+    words = [*EMO, "animate", PHOTO, SONG, "--duration", "0.2", "--json"]
+    settings = {"EMO_MODEL": str(model), "EMO_SEED": "5", "EMO_SIZE": "128", "EMO_QUIET": "1", "EMO_FPS": "50"}
+    done = run([*words, "--fps", "25"], None, tmp_path, **settings)
+    assert done.stderr == b""
+    told = json.loads(done.stdout)
+    assert (told["model"], told["seed"], told["fps"]) == ("tiny", 5, 25)
+
+
+def test_a_wrong_word_in_the_environment_is_a_usage_error_that_names_the_variable() -> None:
+    done = run([*EMO, "animate", PHOTO, SONG], EMO_FRAMING="legs")
+    assert done.returncode == 2
+    assert b"EMO_FRAMING" in done.stderr
+
+
+def test_no_color_turns_colours_off() -> None:
+    colourful = on_terminal([*EMO, "animate", "--help"], TERM="xterm-256color", NO_COLOR=None)
+    plain = on_terminal([*EMO, "animate", "--help"], TERM="xterm-256color", NO_COLOR="1")
+    assert colourful[0] == plain[0] == 0
+    assert "\x1b[3" in colourful[1] or "\x1b[1;3" in colourful[1]
+    assert "\x1b[3" not in plain[1] and "\x1b[1;3" not in plain[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("emo anim", ["animate"]), ("emo animate --fram", ["--framing"]), ("emo animate --framing f", ["face", "full"]),
+     ("emo animate --model mi", ["mini"])],
+)  # fmt: skip
+def test_the_shell_completes_commands_options_and_their_values(line: str, offered: list[str], tmp_path: Path) -> None:
+    words = {"_EMO_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    assert run(["emo"] if shutil.which("emo") else EMO, None, tmp_path, **words).stdout.decode().split() == offered
+
+
+@pytest.mark.parametrize("command", [[], ["animate"], ["inspect"], ["doctor"], ["train"], ["weights"]], ids=str)
+def test_every_command_s_help_shows_examples(command: list[str]) -> None:
+    shown = run([*EMO, *command, "--help"]).stdout.decode()
+    assert "Examples:" in shown
+    assert f"emo {' '.join(command)}".strip() in shown.split("Examples:")[1]
+
+
+def test_a_pipe_knows_whether_anybody_reads_it(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as pipe:
+        assert not reader_is_gone(pipe)
+        os.close(read)
+        assert reader_is_gone(pipe)
+    with (tmp_path / "file").open("wb") as file:
+        assert not reader_is_gone(file)
