@@ -1,6 +1,7 @@
 """Segments in a row, for every kind of model, with tiny untrained networks."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from emo_cli.errors import ModelError, WeightsError
 from emo_cli.family import Family
 from emo_cli.networks.codec import Motion
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.made import Made
 from emo_cli.segments.scene import Settings, clip_seed
 from tiny_pipeline import tiny
 
@@ -155,3 +157,41 @@ def test_bfloat16_stays_near_float32() -> None:
     exact = latents(pipeline, sound(16))
     rough = latents(pipeline.to("cpu", torch.bfloat16), sound(16))
     assert (exact - rough).abs().mean() < 0.05 * exact.abs().mean() + 0.05
+
+
+@dataclass
+class Notebook:
+    """Keeps segments in memory; a later run begins at segment `first`."""
+
+    first: int = 0
+    pages: dict[int, Made] = field(default_factory=dict)
+
+    def kept(self) -> Iterator[Made]:
+        index = max(0, self.first - 1)
+        while index in self.pages:
+            yield self.pages[index]
+            index += 1
+
+    def keep(self, made: Made) -> None:
+        self.pages[made.index] = made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("known", "first"), [(1, 0), (2, 0), (2, 1), (2, 2), (3, 3)])
+def test_what_goes_on_from_kept_segments_equals_an_undisturbed_run(kind: str, known: int, first: int) -> None:
+    pipeline = tiny(kind)
+    if kind == "echomimic":
+        pipeline = replace(pipeline, family=pipeline.family.with_changes(longest=14))
+    whole = _noted(pipeline, notes := Notebook())
+    assert len(whole) == len(notes.pages) >= 3
+    going_on = Notebook(first, {index: notes.pages[index] for index in range(known)})
+    rest = _noted(pipeline, going_on)
+    assert len(rest) == len(whole) - first
+    for one, other in zip(whole[first:], rest, strict=True):
+        assert torch.equal(one.latents, other.latents)
+        assert one.pose is None or torch.equal(one.pose, other.pose)
+    assert sorted(going_on.pages) == list(range(len(whole)))
+
+
+def _noted(pipeline: EmoPipeline, diary: Notebook) -> list[Motion]:
+    return list(pipeline.motions(pipeline.codec.open(None), MASK, sound(40), Settings(seed=5), diary=diary))

@@ -36,6 +36,7 @@ from emo_cli.regions import face_rectangle
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
 from emo_cli.segments.flow import flow_segments
+from emo_cli.segments.made import Diary, Made
 from emo_cli.segments.scene import Callback, Identity, Scene, Settings
 from emo_cli.sound_encoders import MiniHearing, SoundEncoder
 from emo_cli.stored import CONFIG, StoredNetwork, read_json
@@ -54,7 +55,7 @@ NETWORKS: dict[str, type[StoredNetwork]] = {
     )
 }  # fmt: skip
 
-WAYS: dict[tuple[str, str], Callable[[Scene, ClipPlan, Callback], Iterator[Motion]]] = {
+WAYS: dict[tuple[str, str], Callable[[Scene, ClipPlan, Callback, Made | None], Iterator[Made]]] = {
     ("flow", "carry"): flow_segments,
     ("ddim", "carry"): carried_segments,
     ("ddim", "blend"): blended_segments,
@@ -134,24 +135,41 @@ class EmoPipeline:
         speech: Speech,
         settings: Settings | None = None,
         callback: Callback | None = None,
+        diary: Diary | None = None,
     ) -> Iterator[np.ndarray]:
-        """Frames, uint8 (H, W, 3), segment by segment; memory does not grow with the sound."""
+        """Frames, uint8 (H, W, 3), segment by segment; memory does not grow with the sound.
+
+        diary: keeps finished segments, and tells which a run before this one has kept.
+        """
         settings = settings or Settings()
-        canvas, regions = self.codec.open(portrait), self._regions(portrait, settings)
-        motions = self.motions(
+        canvas = self.codec.open(portrait)
+        # The next clip is denoised while this one is drawn and encoded.
+        for motion in ahead(self.denoised(portrait, speech, settings, canvas, callback, diary)):
+            yield from self.codec.decode(canvas, motion, settings.strength)
+
+    def denoised(
+        self,
+        portrait: Portrait,
+        speech: Speech,
+        settings: Settings,
+        canvas: Canvas,
+        callback: Callback | None = None,
+        diary: Diary | None = None,
+    ) -> Iterator[Motion]:
+        """What the codec draws, segment by segment: all that this model looks at besides the sound, found here."""
+        regions = self._regions(portrait, settings)
+        return self.motions(
             canvas,
             self._mask(portrait, settings) if regions is None else regions.face,
             speech.features,
             settings,
             callback,
-            frames=len(speech.features) if self._overshoots else speech.frames,
+            frames=self._wanted(speech),
             drawings=self._drawings(portrait, settings),
             masks=None if regions is None else regions.masks,
             embedding=self._embedding(portrait),
+            diary=diary,
         )
-        # The next clip is denoised while this one is drawn and encoded.
-        for motion in ahead(motions):
-            yield from self.codec.decode(canvas, motion, settings.strength)
 
     @torch.no_grad()
     def motions(
@@ -166,6 +184,7 @@ class EmoPipeline:
         masks: RegionMasks | None = None,
         embedding: Tensor | None = None,
         drawings: Drawings | None = None,
+        diary: Diary | None = None,
     ) -> Iterator[Motion]:
         """Motion per segment for features (frames or more, tokens, width); the codec draws it.
 
@@ -196,10 +215,16 @@ class EmoPipeline:
             codec=self.codec if isinstance(self.codec, PictureCodec) else None,
         )
         make = WAYS[self.family.schedule, self.family.chaining]
-        for motion in make(scene, plan, callback or (lambda frames, step: None)):
-            if not torch.isfinite(motion.latents).all():
+        last = None
+        for last in () if diary is None else diary.kept():
+            if diary is not None and last.index >= diary.first:
+                yield last.motion
+        for made in make(scene, plan, callback or (lambda frames, step: None), last):
+            if not torch.isfinite(made.motion.latents).all():
                 raise ModelError("The model gave numbers that are not finite. Try --dtype float32.")
-            yield motion
+            if diary is not None:
+                diary.keep(made)
+            yield made.motion
 
     def _face(self, mask: np.ndarray) -> Tensor | None:
         if self.face_locator is None:
@@ -215,10 +240,14 @@ class EmoPipeline:
         located: Tensor = self.face_locator(pictures)
         return located.to(self.backbone.dtype)
 
-    @property
-    def _overshoots(self) -> bool:
-        """Whether frames are made that lie beyond the sound's end: their number decides the noise of all."""
-        return self.family.exact and self.family.chaining == "blend"
+    def plan(self, speech: Speech) -> ClipPlan:
+        """How `frames` cuts the video of a sound into segments."""
+        return clips.plan(self._wanted(speech), self.family)
+
+    def _wanted(self, speech: Speech) -> int:
+        """How many frames are made; with some models more than are heard: their number decides the noise of all."""
+        overshoots = self.family.exact and self.family.chaining == "blend"
+        return len(speech.features) if overshoots else speech.frames
 
     def _mask(self, portrait: Portrait, settings: Settings) -> np.ndarray:
         if self.family.face_input != "rectangle":

@@ -13,10 +13,11 @@ from emo_cli import clips, sampling
 from emo_cli.clips import ClipPlan, Segment
 from emo_cli.networks.codec import Motion
 from emo_cli.networks.unet import Conditions
+from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
 
-def blended_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterator[Motion]:
+def blended_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made | None = None) -> Iterator[Made]:
     """The frames of a segment move from noise to picture together; windows shift from step to step, so no border stays.
 
     EchoMimic denoises a whole song as one segment, so that nothing is shown before all is done and memory grows with
@@ -25,13 +26,13 @@ def blended_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterat
     every level of noise, as if all were one segment; only the earlier frames do not see the later ones.
     """
     levels = sampling.noise_levels()
-    replayed: list[Tensor] = []
-    for index, segment in enumerate(plan.segments):
+    replayed = [] if last is None else list(last.carried)
+    for index, segment in remaining(plan, last):
         blend = Blend(scene, segment, replayed)
         noise = torch.cat([blend.known_noise(), _noise(scene, segment, index)], dim=1)
         latents = sampling.ddim(noise, blend.predict, scene.steps, levels, partial(callback, segment.start))
         replayed = blend.trail
-        yield Motion(latents[0, blend.known :][: segment.shown])
+        yield Made(index, Motion(latents[0, blend.known :][: segment.shown]), tuple(replayed))
 
 
 def official_noise(frames: int, shape: torch.Size, seed: int, dtype: torch.dtype) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from emo_cli.clips import ClipPlan, Segment
 from emo_cli.networks.attention import KeysValues
 from emo_cli.networks.codec import Motion
 from emo_cli.networks.unet import Conditions, Reference
+from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
 
@@ -30,17 +32,17 @@ class Seen:
     silent: tuple[Tensor, ...]
 
 
-def carried_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterator[Motion]:
+def carried_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made | None = None) -> Iterator[Made]:
     """Clip after clip on Stable Diffusion's noise; EMO, section 3.2, "motion frames": the first clip's are zeros."""
     count, shape = scene.family.motion_frames, scene.canvas.reference.shape[1:]
-    levels, latents = sampling.noise_levels(), None
-    noises = _noises(scene, plan, shape)
-    for segment, noise in zip(plan.segments, noises, strict=True):
+    levels, latents = sampling.noise_levels(), None if last is None else last.carried[0]
+    noises = islice(_noises(scene, plan, shape), 0 if last is None else last.index + 1, None)
+    for (index, segment), noise in zip(remaining(plan, last), noises, strict=True):
         seen = _exactly_seen(scene, segment, latents) if _exact(scene) else _seen(scene, latents)
         predict = _prediction(scene, segment, seen)
         clip = sampling.ddim(noise, predict, scene.steps, levels, partial(callback, segment.start))[0]
         latents = clip[-count:]
-        yield Motion(clip[: segment.shown])
+        yield Made(index, Motion(clip[: segment.shown]), (latents,))
 
 
 def _noises(scene: Scene, plan: ClipPlan, shape: torch.Size) -> Iterator[Tensor]:

@@ -14,16 +14,19 @@ from emo_cli.clips import ClipPlan, Segment
 from emo_cli.networks.codec import Motion
 from emo_cli.networks.unet import Conditions
 from emo_cli.sampling import FlowClip, FlowPredict, FlowStep
+from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
 
-def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterator[Motion]:
+def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made | None = None) -> Iterator[Made]:
     """Clip after clip; each sees the last frames of the one before, the first sees none."""
     assert scene.whitening is not None
     family = scene.family
     shape = (family.latent_channels, family.latent_size, family.latent_size)
     earlier, state = torch.zeros(1, family.motion_frames, *shape), HeadState.at_rest(1, family.motion_frames)
-    for index, segment in enumerate(plan.segments):
+    if last is not None:
+        earlier, state = last.carried[0], HeadState(*last.carried[1:])
+    for index, segment in remaining(plan, last):
         chance = scene.chance(index)
         noise = sampling.frame_noise((1, segment.length, *shape), family.noise_correlation, chance)
         start = FlowClip(noise, torch.randn(1, scene.whitening.numbers, generator=chance))
@@ -32,7 +35,8 @@ def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback) -> Iterator[
         pose, lids, state = scene.whitening.decode(clip.numbers, scene.speed, state)
         earlier = clip.latents[:, -family.motion_frames :]
         shown = segment.shown
-        yield Motion(clip.latents[0, :shown], pose[0, :shown], lids[0, :shown])
+        motion = Motion(clip.latents[0, :shown], pose[0, :shown], lids[0, :shown])
+        yield Made(index, motion, (earlier, state.pose, state.lids, state.rest, state.known_lids))
 
 
 def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadState, first: bool) -> FlowPredict:
