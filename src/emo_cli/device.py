@@ -6,6 +6,7 @@ The only file that names a kind of device; everything else asks here.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,26 @@ def memory(place: torch.device) -> Memory:
         total = torch.mps.recommended_max_memory()
         return Memory(total, total - torch.mps.driver_allocated_memory())
     return Memory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+
+
+def peak_memory(place: torch.device | None = None) -> int | None:
+    """Most bytes that this process has held so far, in main memory or on a device; None where nobody counts them."""
+    if place is not None:
+        return torch.cuda.max_memory_allocated(place) if place.type == "cuda" else None
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def wait(place: torch.device) -> None:
+    """Return when the device has finished all that it was asked for: it works on while Python goes ahead."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+    elif place.type == "mps":
+        torch.mps.synchronize()
 
 
 def _pages(name: str) -> int | None:

@@ -1,0 +1,56 @@
+"""`emo bench`: stages, arithmetic and a second setting."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+import torch
+
+from emo_cli.animate import AnimateOptions
+from emo_cli.bench import Comparison, bench, changed, matrix_speed
+from emo_cli.errors import UsageError
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+OPTIONS = AnimateOptions(EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav", duration=0.6, seed=1, steps=4)
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    return bench(OPTIONS, against="steps=1, guidance=1", rounds=1)
+
+
+def test_every_stage_of_a_video_is_timed(found: Comparison) -> None:
+    assert found.first.frames == 15
+    assert all(seconds > 0 for seconds in astuple(found.first.stages))
+    assert found.first.first_frame > 0 and found.first.per_second > 0
+
+
+def test_a_second_setting_is_measured_beside_the_first(found: Comparison) -> None:
+    assert found.against is not None
+    assert (found.first.steps, found.against.steps, found.against.guidance) == (4, 1, 1.0)
+    assert found.faster is not None and found.faster > 0
+
+
+def test_arithmetic_grows_with_the_steps_and_the_guidance(found: Comparison) -> None:
+    assert found.against is not None
+    assert found.first.teraflop_per_frame > 4 * found.against.teraflop_per_frame
+
+
+def test_a_setting_is_read_from_words() -> None:
+    asked = changed(OPTIONS, "steps=8, dtype=bfloat16,guidance=2.5")
+    assert (asked.steps, asked.dtype, asked.guidance, asked.photo) == (8, "bfloat16", 2.5, OPTIONS.photo)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [("steps", "is no setting"), ("photo=x", "is no setting"), ("steps=many", "is no value for steps")],
+)
+def test_words_that_are_no_setting_are_told(words: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        changed(OPTIONS, words)
+
+
+def test_the_machine_s_own_speed_is_a_number_of_teraflops() -> None:
+    assert 0.001 < matrix_speed(torch.device("cpu"), torch.float32) < 1000
