@@ -25,7 +25,7 @@ ALLOWED = {
     "weights": "errors family catalogue",
     "hub": "errors catalogue weights",
     "download": "errors catalogue weights hub",
-    "provenance": "",
+    "provenance": "video",
     "ffmpeg": "errors",
     "pipes": "errors",
     "face": "errors stored",
@@ -56,10 +56,12 @@ ALLOWED = {
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
     "animate": "errors family device weights download pipes provenance video portrait speech networks segments "
     "pipeline checkpoints face landmark_images regions",
+    "bench": "errors device weights video portrait speech segments pipeline checkpoints animate",
+    "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline",
-    "cli": "errors animate checkpoints catalogue device doctor download training portrait speech weights",
+    "cli": "errors animate bench checkpoints catalogue device doctor download inspection provenance training weights",
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
 from emo_cli.video import Frame
-from emo_cli.weights import locate
+from emo_cli.weights import fingerprint, locate
 
 CERTAIN = 0.95  # human faces score above, animals mostly below
 
@@ -152,7 +152,7 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
     progress.stage("loading the model")
     with device.memory_guard(place.device), device.cores_for(family.threads):
         pipeline = open_model(folder, options.model).to(place.device, place.dtype)
-        return perform(pipeline, portrait, sound, options, progress, began=began)
+        return perform(pipeline, portrait, sound, options, progress, began, fingerprint(folder))
 
 
 def frame(options: AnimateOptions, family: Family) -> Portrait:
@@ -170,14 +170,16 @@ def perform(
     options: AnimateOptions,
     progress: Progress | None = None,
     began: float | None = None,
+    weights: str | None = None,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
 
-    began: the time.perf_counter() at which the caller's own preparations started.
+    began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
+    for the record in the video.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
-    recipe = _recipe(pipeline, options)
+    recipe = _recipe(pipeline, options, portrait, sound, weights)
     warnings = (
         *_doubts(portrait, sound, options),
         *_unheard(pipeline, options, recipe),
@@ -234,7 +236,9 @@ def _driving(
     return landmark_images.followed(tracks, frames, portrait.landmarks)
 
 
-def _recipe(pipeline: EmoPipeline, options: AnimateOptions) -> provenance.Recipe:
+def _recipe(
+    pipeline: EmoPipeline, options: AnimateOptions, portrait: Portrait, sound: Sound, weights: str | None
+) -> provenance.Recipe:
     """The user's wishes, filled up with what the model recommends."""
     family = pipeline.family
     return provenance.Recipe(
@@ -249,6 +253,13 @@ def _recipe(pipeline: EmoPipeline, options: AnimateOptions) -> provenance.Recipe
         region=options.region,
         fps=options.fps or family.fps,
         framing=options.framing,
+        size=portrait.image.shape[0],
+        face=options.face,
+        start=options.start,
+        duration=options.duration,
+        weights=weights,
+        photo=portrait.sha256,
+        sound=sound.sha256,
     )
 
 

@@ -19,14 +19,14 @@ GREY = (128, 128, 128)  # stands behind what is transparent
 REFUSED = frozenset({"EPS", "WMF", "MPEG", "FPX", "MIC", "HDF5", "GRIB", "BUFR"})
 
 
-def decode(source: Path | bytes) -> np.ndarray:
-    """A picture file, or its bytes, as upright RGB uint8 (H, W, 3).
+def decode(source: Path | bytes, name: str | None = None) -> np.ndarray:
+    """A picture file, or its bytes, as upright RGB uint8 (H, W, 3). name: how messages call it, if not by its path.
 
     Turns by the EXIF orientation, converts other colour profiles to sRGB, shows transparent pictures on mid
     grey, takes the first frame of an animation. Raises InputError for everything that is not a usable
     picture.
     """
-    name = label(source)
+    name = name or label(source)
     with warnings.catch_warnings():
         # Pillow warns of large areas and of odd metadata; what matters of it is said below in a clearer sentence.
         warnings.simplefilter("ignore")
@@ -46,7 +46,7 @@ def label(source: Path | bytes) -> str:
 
 def _open(source: Path | bytes, name: str) -> Image.Image:
     """The picture with its header read and its pixels not yet."""
-    content = source if isinstance(source, bytes) else _content(source)
+    content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise InputError(f"The photo {name} is empty. Give another file.")
     Image.init()
@@ -63,7 +63,8 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
         raise InputError(f"The photo {name} is cut off or damaged ({error}). Get a whole copy of it.") from error
 
 
-def _content(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A photo's file as it is. Raises InputError."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

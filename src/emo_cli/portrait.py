@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from emo_cli.face.finder import tilt
 from emo_cli.face.found import overlap
 from emo_cli.face.landmarks import FACE_OVAL
 from emo_cli.photo import decode as decode_photo
-from emo_cli.photo import label
+from emo_cli.photo import label, read_bytes
 
 __all__ = ["Box", "Cut", "Face", "Framing", "Portrait", "decode_photo", "find_faces", "read"]
 
@@ -45,7 +46,7 @@ class Portrait:
     them. mask: float32 (H, W), 1 where motion is allowed, 0 where the photo stays, with a soft edge. crop:
     where the image lies in the photo, in photo pixels; it reaches outside where the photo had to be extended.
     photo: uint8 (Hp, Wp, 3), upright. score: how sure the mesh is that this is a face, 0.5..1. identity: a
-    recognition embedding, for models that want one.
+    recognition embedding, for models that want one. sha256: of the photo's bytes, if they are known.
     """
 
     image: np.ndarray
@@ -56,6 +57,7 @@ class Portrait:
     photo: np.ndarray
     score: float
     identity: np.ndarray | None = None
+    sha256: str | None = None
 
     @property
     def photo_face(self) -> Box:
@@ -152,8 +154,9 @@ def read(
         raise UsageError(f'The framing "{framing}" is unknown. Choose face, portrait or full.')
     if size < SMALLEST_OUTPUT or size % 2:
         raise UsageError(f"The size {size} is not an even number of at least {SMALLEST_OUTPUT}. Try 512.")
-    photo = decode_photo(source)
-    photo, chosen = _upright(photo, _choose(photo, face, label(source)))
+    name, content = label(source), source if isinstance(source, bytes) else read_bytes(source)
+    photo = decode_photo(content, name)
+    photo, chosen = _upright(photo, _choose(photo, face, name))
     height, width = photo.shape[:2]
     crop = cut.square(chosen.box, width, height) if cut else _frame(chosen.box, width, height, framing)
     scale = size / crop.width
@@ -170,6 +173,7 @@ def read(
         crop=crop,
         photo=photo,
         score=chosen.score,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 

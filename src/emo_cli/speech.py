@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -46,9 +47,9 @@ class Sound:
     """A sound, or the part of it that was asked for.
 
     waveform: float32 (samples,), 16 kHz, the mean of all channels. seconds: length of the part, exact in the
-    file's own samples. source: the file that a video takes its track from; start, duration: as asked for.
-    For sound given as bytes, and for files that ffmpeg cannot put into a video (not-a-number samples, more
-    than 8 channels), `source` is a private temporary file that lives exactly as long as that path object.
+    file's own samples. source: the file that a video takes its track from; start, duration: as asked for. sha256: of
+    the whole file's bytes. For sound given as bytes, and for files that ffmpeg cannot put into a video (not-a-number
+    samples, more than 8 channels), `source` is a private temporary file that lives exactly as long as that path object.
     """
 
     waveform: Samples
@@ -56,6 +57,7 @@ class Sound:
     source: Path | None
     start: float
     duration: float | None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,12 @@ def read(source: Path | bytes | IO[bytes], start: float = 0.0, duration: float |
         waveform, seconds, mendable = _hear(_plain(path, start), duration)
     except _NotPlain:
         waveform, seconds, mendable = _hear(_any(path, start), duration)
-    return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration)
+    return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration, _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False) -> Speech:

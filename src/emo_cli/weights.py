@@ -174,6 +174,18 @@ def digest(path: Path, heard: Heard = lambda count: None) -> str:
     return total.hexdigest()
 
 
+def fingerprint(folder: Path) -> str:
+    """One hash of all files of a model: the sha256 of lines `sha256  place`, sorted by place, as sha256sum writes them.
+
+    What was fetched has been hashed before; other files are read.
+    """
+    locked = read_lock(folder)
+    places = locked or sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    known = {place: locked[place].sha256 if place in locked else digest(folder / place) for place in places}
+    lines = "".join(f"{known[place]}  {place}\n" for place in sorted(known))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file is the small text that Git keeps in the place of a large file."""
     with path.open("rb") as file:

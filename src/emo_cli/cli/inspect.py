@@ -1,95 +1,126 @@
-"""`emo inspect`: try a photo, and a sound, before making a video of them."""
+"""`emo inspect`: try a photo, and a sound, before making a video of them; or ask a video how it was made."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
 
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
+
+if TYPE_CHECKING:
+    from emo_cli.inspection import Effort, FaceSeen, Inspection, SoundHeard
+    from emo_cli.provenance import Marks
 
 EXAMPLES = """Examples:
 
 [bold]emo inspect group.jpg[/bold]  every face with the number that --face takes
 
-[bold]emo inspect photo.jpg song.wav --json[/bold]  all of it for a program"""
+[bold]emo inspect group.jpg --face 2 --overlay faces.png[/bold]  the same as a picture, with crop and mask
 
+[bold]emo inspect photo.jpg song.wav --json[/bold]  all of it for a program, with the frames and time it would take
 
-@dataclass(frozen=True)
-class FaceFound:
-    """A face by the number that --face takes: its box in pixels of the upright photo, and how sure it is."""
+[bold]emo inspect photo-song.mp4[/bold]  what a video says about how it was made
 
-    number: int
-    x: float
-    y: float
-    width: float
-    height: float
-    score: float
+Exit codes are those of emo animate: 3 for a photo or sound that cannot be read, 4 where no face is found."""
 
-
-@dataclass(frozen=True)
-class SoundHeard:
-    """A sound: seconds, loudness in dB of full scale (None if silent), share that may be voice (0..1)."""
-
-    seconds: float
-    loudness: float | None
-    voice: float
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What was found; sizes in pixels of the upright photo."""
-
-    photo: Path
-    width: int
-    height: int
-    faces: tuple[FaceFound, ...]
-    sound: SoundHeard | None
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".m4v")
+OVERLAY_HELP = "Draw faces, crop and mask on the photo, and save that picture."
+OverlayOption = Annotated[
+    Path | None, Option("--overlay", metavar="PICTURE", help=OVERLAY_HELP, show_default=False)
+]
+TRIAL_HELP = "Make a few frames, to tell how long all would take here."
+TrialOption = Annotated[bool, Option("--trial/--no-trial", help=TRIAL_HELP)]
 
 
 def inspect(
-    photo: take.PhotoArgument,
+    photo: take.PhotoOrVideoArgument,
     sound: take.OptionalSoundArgument = None,
-    face: take.FaceOption = "largest",
+    overlay: OverlayOption = None,
+    trial: TrialOption = True,
+    overwrite: take.OverwriteOption = False,
+    quiet: take.QuietOption = False,
     json: take.JsonOption = False,
+    framing: take.FramingOption = "portrait",
+    size: take.SizeOption = None,
+    fps: take.FpsOption = None,
+    face: take.FaceOption = "largest",
+    start: take.StartOption = 0.0,
+    duration: take.DurationOption = None,
+    model: take.ModelOption = "mini",
+    steps: take.StepsOption = None,
+    device: take.DeviceOption = "auto",
+    dtype: take.PrecisionOption = "auto",
 ) -> None:
-    """Show which faces are found in PHOTO and how they are numbered, and what SOUND holds."""
-    with Report(as_json=json) as report:
+    """Show which faces PHOTO holds and what would be animated, what SOUND holds, and how long a video would take.
+
+    In the place of a photo, a video tells how it was made.
+    """
+    with Report(quiet=quiet, as_json=json) as report:
+        if photo.suffix.lower() in VIDEOS:
+            _tell_of_video(photo, report)
+            return
         report.stage("looking at the photo")
-        from emo_cli import portrait
+        from emo_cli.animate import AnimateOptions
+        from emo_cli.inspection import look, save_overlay
 
-        picture = portrait.decode_photo(photo)
-        faces = tuple(
-            FaceFound(number, found.box.x, found.box.y, found.box.width, found.box.height, found.score)
-            for number, found in enumerate(portrait.find_faces(picture), start=1)
-        )
-        # Choosing a face tells, as `emo animate` would, when there is none or not the asked one.
-        portrait.read(photo, face=face)
-        heard = _listen(sound) if sound else None
-        height, width = picture.shape[:2]
-        found = Inspection(photo, width, height, faces, heard)
-        report.result(found, "\n".join(_lines(found)))
-
-
-def _listen(path: Path) -> SoundHeard:
-    from emo_cli import speech
-
-    sound = speech.read(path)
-    loudness = speech.loudness(sound.waveform)
-    voice = speech.voice_share(sound.waveform)
-    return SoundHeard(sound.seconds, round(loudness, 1) if math.isfinite(loudness) else None, voice)
+        wishes = AnimateOptions(
+            photo=photo, sound=sound or Path("none"), framing=framing, size=size, fps=fps, face=face, start=start,
+            duration=duration, model=model, steps=steps, device=device, dtype=dtype,
+        )  # fmt: skip
+        seen = look(wishes, sound, trial)
+        if overlay:
+            save_overlay(seen, overlay, overwrite)
+        if seen.found.note:
+            report.warn(seen.found.note)
+        report.result(seen.found, "\n".join(_lines(seen.found)))
 
 
-def _lines(found: Inspection) -> list[str]:
-    lines = [f"{found.photo}: {found.width}x{found.height} pixels, {len(found.faces)} face(s), largest first"]
-    lines += [
-        f"  --face {face.number}   box {face.x:.0f},{face.y:.0f},{face.width:.0f},{face.height:.0f}"
-        f"   score {face.score:.2f}"
-        for face in found.faces
-    ]
+def _tell_of_video(path: Path, report: Report) -> None:
+    report.stage("reading what the video says about itself")
+    from emo_cli import provenance
+
+    marks = provenance.read(path)
+    report.result(marks, "\n".join(_mark_lines(marks)))
+
+
+def _lines(found: Inspection) -> Iterator[str]:
+    yield f"{found.photo}: {found.width}x{found.height} pixels, {len(found.faces)} face(s), largest first"
+    yield from (_face_line(face) for face in found.faces)
+    yield f"crop {_box(found.crop)} becomes {found.size}x{found.size}; what moves lies within {_box(found.mask)}"
     if found.sound:
-        loudness, voice = found.sound.loudness, found.sound.voice
-        level = "silent" if loudness is None else f"{loudness:.0f} dB, {voice:.0%} like a voice"
-        lines.append(f"sound: {found.sound.seconds:.2f} s, {level}")
-    return lines
+        yield _sound_line(found.sound)
+    if found.effort:
+        yield _effort_line(found.effort)
+
+
+def _face_line(face: FaceSeen) -> str:
+    pose = face.pose
+    held = f"yaw {pose.yaw:+.0f} pitch {pose.pitch:+.0f} roll {pose.roll:+.0f}"
+    taken = "   taken" if face.chosen else ""
+    return f"  --face {face.number}   box {_box(face.box)}   {held}   score {face.score:.2f}{taken}"
+
+
+def _box(box: object) -> str:
+    return ",".join(f"{getattr(box, side):.0f}" for side in ("x", "y", "width", "height"))
+
+
+def _sound_line(sound: SoundHeard) -> str:
+    level = "silent" if sound.loudness is None else f"{sound.loudness:.0f} dB, {sound.voice:.0%} like a voice"
+    return f"sound: {sound.seconds:.2f} s, {level}"
+
+
+def _effort_line(effort: Effort) -> str:
+    time = "" if effort.work is None else f", about {effort.work:.0f} s of work on {effort.device}"
+    return f"video: {effort.frames} frames at {effort.fps:g} per second with {effort.model}{time}"
+
+
+def _mark_lines(marks: Marks) -> Iterator[str]:
+    if marks.record is None:
+        yield f"{marks.file}: it does not say how it was made"
+    else:
+        yield f"{marks.file}: {marks.description}"
+        yield from (f"  {name}: {value}" for name, value in marks.record.items())

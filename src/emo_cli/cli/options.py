@@ -30,6 +30,8 @@ def model_names(begun: str) -> list[str]:
 
 PHOTO_HELP = "A picture with a face, in any format that Pillow reads; - takes it from standard input."
 PhotoArgument = Annotated[Path, Argument(metavar="PHOTO", help=PHOTO_HELP)]
+EITHER_HELP = "A picture with a face (- for standard input), or a video that shall tell how it was made."
+PhotoOrVideoArgument = Annotated[Path, Argument(metavar="PHOTO", help=EITHER_HELP)]
 SOUND_HELP = "Speech or song: WAV, FLAC, MP3, Ogg, M4A, or a video with sound; - takes it from standard input."
 SoundArgument = Annotated[Path, Argument(metavar="SOUND", help=SOUND_HELP)]
 OptionalSoundArgument = Annotated[

@@ -1,0 +1,257 @@
+"""A look at a photo and a sound before the work: faces, crop and mask, what is heard, how long a video would take."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from emo_cli import animate, clips, device, pipes, portrait, speech
+from emo_cli.animate import AnimateOptions
+from emo_cli.checkpoints import describe, open_model
+from emo_cli.errors import OutputError, WeightsError
+from emo_cli.face import Face
+from emo_cli.face.found import overlap
+from emo_cli.face.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from emo_cli.family import Family
+from emo_cli.portrait import Box, Portrait
+from emo_cli.speech import Sound
+from emo_cli.weights import locate
+
+FOREHEAD, CHIN = 10, 152
+PATIENCE = 10.0  # seconds of trial frames after which the rest is reckoned
+HALF = 0.5  # the mask's edge is soft: beyond this a pixel counts as moving
+BLUE, ORANGE, GREEN = (40, 120, 255), (255, 140, 0), (0, 190, 90)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a head is held, degrees: yaw to the picture's right, pitch upwards, roll clockwise."""
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True)
+class FaceSeen:
+    """A face by the number that --face takes; box in pixels of the upright photo; score: 0.5 to 1, how sure it is."""
+
+    number: int
+    box: Box
+    pose: Pose
+    score: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class SoundHeard:
+    """A sound: seconds, loudness in dB of full scale (None if silent), share of it that is like a voice (0..1)."""
+
+    seconds: float
+    loudness: float | None
+    voice: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What the video would be: frames at a rate, and about how many seconds of work on a device, if it was tried."""
+
+    model: str
+    frames: int
+    fps: float
+    device: str
+    work: float | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found; crop and mask are boxes in pixels of the upright photo, size the side of the animated square.
+
+    note: why something could not be told, None if all could.
+    """
+
+    photo: Path
+    width: int
+    height: int
+    faces: tuple[FaceSeen, ...]
+    crop: Box
+    size: int
+    mask: Box
+    sound: SoundHeard | None
+    effort: Effort | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """An inspection, and the portrait that it found, for drawing."""
+
+    found: Inspection
+    portrait: Portrait
+
+
+class _Enough(Exception):
+    """The trial has lasted long enough to reckon the rest."""
+
+
+class _Stopwatch(animate.Silence):
+    """Counts the denoising steps of a trial, and ends it when it has lasted long enough."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience, self.began = patience, math.inf
+        self.steps, self.elapsed = 0, 0.0
+
+    def stage(self, name: str) -> None:
+        self.began = time.perf_counter()
+
+    def step(self, done: int, total: int) -> None:
+        self.steps, self.elapsed = self.steps + 1, time.perf_counter() - self.began
+        if self.elapsed > self.patience:
+            raise _Enough
+
+
+def look(options: AnimateOptions, sound: Path | None = None, trial: bool = True) -> Look:
+    """Find out all that can be told before a video is made; the same errors as making it, for photo, face and sound.
+
+    options.sound is not read, `sound` is. trial: make a few frames, to tell how long all of them would take here.
+    """
+    note, family, folder = None, Family(name=options.model), None
+    try:
+        folder = locate(options.model)
+        family = describe(folder, options.model)
+    except WeightsError as error:
+        note = str(error)
+    framed = animate.frame(options, family)
+    heard = speech.read(pipes.sound(sound), options.start, options.duration) if sound else None
+    effort = _effort(options, family, framed, heard, folder if trial else None) if heard and folder else None
+    faces = tuple(_faces(framed))
+    height, width = framed.photo.shape[:2]
+    found = Inspection(
+        options.photo, width, height, faces, framed.crop, framed.image.shape[0], _moving(framed),
+        _hear(heard) if heard else None, effort, note,
+    )  # fmt: skip
+    return Look(found, framed)
+
+
+def pose(landmarks: np.ndarray) -> Pose:
+    """The head's pose from its landmarks (478, 3); exact to a few degrees."""
+    across = landmarks[LEFT_EYE_CORNERS[0]] - landmarks[RIGHT_EYE_CORNERS[0]]
+    down = landmarks[CHIN] - landmarks[FOREHEAD]
+    yaw = math.atan2(across[2], math.hypot(across[0], across[1]))
+    pitch = math.atan2(-down[2], math.hypot(down[0], down[1]))
+    roll = math.atan2(across[1], across[0])
+    return Pose(*(round(math.degrees(angle), 1) for angle in (yaw, pitch, roll)))
+
+
+def _faces(framed: Portrait) -> Iterator[FaceSeen]:
+    """All faces of the photo, largest first; the one that was chosen by hand comes last if it is not among them."""
+    scale = framed.crop.width / framed.image.shape[1]
+    landmarks = framed.landmarks * scale + np.array([framed.crop.x, framed.crop.y, 0])
+    chosen = Face(framed.photo_face, landmarks, framed.score)
+    faces = portrait.find_faces(framed.photo)
+    nearest = max(faces, key=lambda face: overlap(face.box, chosen.box), default=None)
+    if nearest is None or overlap(nearest.box, chosen.box) == 0:
+        faces, nearest = [*faces, chosen], chosen
+    for number, face in enumerate(faces, start=1):
+        yield FaceSeen(number, _rounded(face.box), pose(face.landmarks), round(face.score, 3), face is nearest)
+
+
+def _rounded(box: Box) -> Box:
+    return Box(*(round(float(value), 1) for value in (box.x, box.y, box.width, box.height)))
+
+
+def _moving(framed: Portrait) -> Box:
+    """Where the photo may move: the box around the mask, in photo pixels."""
+    rows, columns = (np.flatnonzero((framed.mask > HALF).any(axis)) for axis in (1, 0))
+    scale = framed.crop.width / framed.image.shape[1]
+    left, top = framed.crop.x + columns[0] * scale, framed.crop.y + rows[0] * scale
+    return _rounded(Box(left, top, (columns[-1] + 1 - columns[0]) * scale, (rows[-1] + 1 - rows[0]) * scale))
+
+
+def _hear(sound: Sound) -> SoundHeard:
+    loudness = speech.loudness(sound.waveform)
+    level = round(loudness, 1) if math.isfinite(loudness) else None
+    return SoundHeard(round(sound.seconds, 3), level, round(speech.voice_share(sound.waveform), 3))
+
+
+def _effort(
+    options: AnimateOptions, family: Family, framed: Portrait, sound: Sound, folder: Path | None
+) -> Effort:
+    """folder: the model's, to try it; None to leave the work untold."""
+    place = device.choose(options.device, options.dtype)
+    frames = speech.frame_count(sound.seconds, options.fps or family.fps)
+    work = None if folder is None else _reckon(options, family, framed, sound, folder)
+    return Effort(family.name, frames, options.fps or family.fps, str(place.device), work)
+
+
+def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: Sound, folder: Path) -> float:
+    """About how many seconds the whole video takes, from the first clip of it, made into a file that is thrown away."""
+    began, place = time.perf_counter(), device.choose(options.device, options.dtype)
+    made = speech.frame_count(sound.seconds, family.fps)
+    sample = min(made, max(family.window, round(family.fps)))
+    seconds = min(sample / family.fps, sound.seconds)
+    part = replace(sound, seconds=seconds, waveform=sound.waveform[: math.ceil(seconds * speech.RATE)])
+    watch = _Stopwatch(PATIENCE)
+    with (
+        tempfile.TemporaryDirectory(prefix="emo-") as trial,
+        device.memory_guard(place.device),
+        device.cores_for(family.threads),
+    ):
+        pipeline = open_model(folder, options.model).to(place.device, place.dtype)
+        opened = time.perf_counter() - began
+        try:
+            wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
+            done = animate.perform(pipeline, framed, part, wishes, watch)
+        except _Enough:
+            steps = (options.steps or family.steps) * sum(1 for _ in clips.plan(sample, family).segments)
+            return round(opened + watch.elapsed / watch.steps * steps * made / sample, 1)
+        return round(opened + done.timings.generating * made / sample, 1)
+
+
+def overlay(seen: Look) -> Image.Image:
+    """The upright photo with every face's box and number, the crop, and the place that may move."""
+    found, framed = seen.found, seen.portrait
+    picture = Image.fromarray(_tinted(framed))
+    thick = max(2, max(picture.size) // 400)
+    draw = ImageDraw.Draw(picture)
+    _draw_box(draw, found.crop, GREEN, thick)
+    font = ImageFont.load_default(size=max(14, max(picture.size) // 40))
+    for face in found.faces:
+        colour = ORANGE if face.chosen else BLUE
+        _draw_box(draw, face.box, colour, thick)
+        draw.text((face.box.x + 2 * thick, face.box.y + thick), str(face.number), fill=colour, font=font)
+    return picture
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int], thick: int) -> None:
+    draw.rectangle((box.x, box.y, box.x + box.width - 1, box.y + box.height - 1), outline=colour, width=thick)
+
+
+def _tinted(framed: Portrait) -> np.ndarray:
+    """The photo, greener where the mask lets it move."""
+    green = framed.image.copy()
+    green[:] = GREEN
+    mixed = framed.image + (green.astype(np.float32) - framed.image) * (0.35 * framed.mask[..., None])
+    return framed.compose(np.rint(mixed).astype(np.uint8))
+
+
+def save_overlay(seen: Look, path: Path, overwrite: bool = False) -> None:
+    """Write the drawing as the picture format that the suffix says, whole or not at all."""
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another name or add --overwrite.")
+    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
+    try:
+        overlay(seen).save(part)
+        os.replace(part, path)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be written ({error}); give a name such as faces.png.") from error
+    finally:
+        part.unlink(missing_ok=True)
