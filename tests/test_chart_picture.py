@@ -13,6 +13,7 @@ from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import LEFT_EYE, LOWER_INNER_LIP, RIGHT_EYE, UPPER_INNER_LIP, upright
 from emo_cli.chart.head import LIMITS, soft_limited
 from emo_cli.chart.raster import rasterise
+from emo_cli.chart.sheet import continued
 from emo_cli.face.landmarks import triangles
 from emo_cli.networks.codec import Motion, Strength
 from emo_cli.portrait import Box, Portrait
@@ -126,7 +127,7 @@ def test_twice_the_size_shows_the_same_geometry(codec: FlowCodec) -> None:
     assert large.shape == (2 * SIZE, 2 * SIZE, 3)
     halved = large.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
     assert np.abs(shift(small, photo)).max() > 3
-    assert np.abs(halved - small).mean() * SIZE / 235 < 0.15  # pixels
+    assert np.abs(halved - small).mean() * SIZE / 235 < 0.2  # pixels
 
 
 def test_the_nose_follows_a_turn_of_the_head(codec: FlowCodec) -> None:
@@ -145,12 +146,33 @@ def test_what_the_mask_forbids_does_not_move(codec: FlowCodec) -> None:
     assert np.abs(frame[outside]).max() < 1
 
 
-def test_the_pictures_border_does_not_move(codec: FlowCodec) -> None:
+def test_a_border_where_the_photo_goes_on_does_not_move(codec: FlowCodec) -> None:
     photo = portrait(margin=0)
-    frame = drawn(codec, photo, motion(codec, pose=[12.0, 8.0, 8.0]))
+    cut = replace(photo, crop=Box(50, 50, SIZE, SIZE), photo=np.zeros((SIZE + 100, SIZE + 100, 3), np.uint8))
+    frame = drawn(codec, cut, motion(codec, pose=[12.0, 8.0, 8.0]))
     ring = np.ones((SIZE, SIZE), bool)
     ring[1:-1, 1:-1] = False
-    assert np.array_equal(frame[ring], photo.image[ring])
+    assert np.array_equal(frame[ring], cut.image[ring])
+
+
+def test_hair_at_the_photos_own_border_follows_the_head(codec: FlowCodec) -> None:
+    photo = portrait(margin=0)
+    frame = shift(drawn(codec, photo, motion(codec, pose=[0.0, 8.0, 0.0])), photo)
+    top, column = round(photo.landmarks[10, 1]), round(photo.landmarks[10, 0])
+    above = frame[: top + 1, column, 1]
+    assert above[-1] < -5  # the head goes down
+    assert np.abs(np.diff(above[12:])).max() < 1.5  # and nothing between it and the border is squeezed
+    assert above[12] < 0.6 * above[-1]
+
+
+def test_a_picture_is_continued_softly_and_without_a_step() -> None:
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[..., ::2] = 255
+    wide = continued(stripes, 20)
+    assert torch.equal(wide[..., 20:-20, 20:-20], stripes)
+    contrast = wide[0, 0, :20, 20:-20].std(1)
+    assert contrast[-1] > 80
+    assert contrast[:-4].max() < 30
 
 
 @pytest.mark.parametrize("loop", [RIGHT_EYE, LEFT_EYE])

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.drawing import draw, frames_at_once
+from emo_cli.chart.drawing import Easel, draw, frames_at_once
 from emo_cli.chart.eyes import close_lids
 from emo_cli.chart.geometry import LID_PAIRS, LIP_PAIRS, POINTS, lip_gaps
 from emo_cli.chart.head import soft_limited
-from emo_cli.chart.mouth import Interior, fit_interior, picture_shapes
+from emo_cli.chart.lids import fit_lids
+from emo_cli.chart.mouth import fit_interior, picture_shapes
 from emo_cli.chart.sheet import Sheet, open_sheet
 from emo_cli.networks.codec import Canvas, Motion, Strength
 from emo_cli.stored import StoredNetwork, recorded
@@ -149,7 +150,9 @@ class FlowCodec(StoredNetwork):
         size = max(portrait.image.shape[:2]) if size is None else size
         mean, bias, triangles = (buffer.cpu() for buffer in (self.mean, self.bias, self.triangles))
         sheet = open_sheet(portrait, size, mean.float(), bias.float(), triangles)
-        return Canvas(self.reference(sheet.canonical.to(self.mean))[None], sheet)
+        jaw, teeth = self.jaw.cpu().float(), (self.upper_teeth.cpu(), self.lower_teeth.cpu())
+        easel = Easel(sheet, fit_interior(sheet, mean.float(), jaw, *teeth), fit_lids(sheet))
+        return Canvas(self.reference(sheet.canonical.to(self.mean))[None], easel)
 
     @torch.no_grad()
     def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
@@ -166,8 +169,8 @@ class FlowCodec(StoredNetwork):
         Yields:
             Frames uint8 (height, width, 3), drawn a few at a time so that memory stays flat.
         """
-        sheet: Sheet = canvas.sheet
-        interior = self._interior(sheet)
+        easel: Easel = canvas.sheet
+        sheet = easel.sheet
         spread = self.lid_spread.cpu().float()
         frames = len(motion.latents)
         pose = torch.zeros(frames, 3) if motion.pose is None else motion.pose.cpu().float() * strength.motion
@@ -178,7 +181,7 @@ class FlowCodec(StoredNetwork):
             displacement = self._displacement(sheet, motion.latents[piece], strength)
             points = sheet.points + sheet.similarity.invert_vectors(displacement)
             points = close_lids(points, sheet.points, lids[piece], spread)
-            yield from draw(sheet, points, soft_limited(pose[piece], sheet.turned), interior)
+            yield from draw(easel, points, soft_limited(pose[piece], sheet.turned))
 
     def save_pretrained(self, folder: Path | str, dtype: torch.dtype | None = None) -> None:
         """Write the tables to a folder, always exactly: in half precision faces would be a millimetre off."""
@@ -194,10 +197,6 @@ class FlowCodec(StoredNetwork):
         closed = lip_gaps(self.mean.cpu().float())
         closed[:, 1] = -lip_gaps(self.bias.cpu().float())[:, 1]
         return self.close_lips(sheet.canonical, displacement, weight, closed)
-
-    def _interior(self, sheet: Sheet) -> Interior:
-        mean, jaw = self.mean.cpu().float(), self.jaw.cpu().float()
-        return fit_interior(sheet, mean, jaw, self.upper_teeth.cpu(), self.lower_teeth.cpu())
 
     def _both_matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The sampling matrix (468, cells) and its smooth inverse (cells, 468), derived from `uv` once."""

@@ -12,6 +12,8 @@ from torch.nn import functional
 from emo_cli.chart.eyes import margin_offsets
 from emo_cli.chart.geometry import OVAL
 from emo_cli.chart.head import rotations, turn
+from emo_cli.chart.lids import Lids, closing
+from emo_cli.chart.lookup import pixel_centres, seen_at, seen_through
 from emo_cli.chart.mouth import Interior
 from emo_cli.chart.openings import Opening, behind, opening, shares
 from emo_cli.chart.raster import rasterise
@@ -20,6 +22,15 @@ from emo_cli.chart.sheet import OPENINGS, Box, Sheet
 _FLAP = 5  # map cells that a lip's or lid's skin is continued under the opening's edge
 _SOFTNESS = 1.3 / 512  # width of an opening's edge, of the picture's longer side
 _PIXELS = 8 * 512 * 512  # drawn together; more would not be faster
+
+
+@dataclass(frozen=True)
+class Easel:
+    """A portrait ready for drawing: its sheet, what is behind its lips, and the lids of its right and left eye."""
+
+    sheet: Sheet
+    interior: Interior
+    lids: tuple[Lids, Lids]
 
 
 @dataclass(frozen=True)
@@ -45,14 +56,14 @@ def frames_at_once(sheet: Sheet) -> int:
     return max(1, _PIXELS // (height * width))
 
 
-def draw(sheet: Sheet, points: torch.Tensor, pose: torch.Tensor, interior: Interior) -> Iterator[np.ndarray]:
+def draw(easel: Easel, points: torch.Tensor, pose: torch.Tensor) -> Iterator[np.ndarray]:
     """Frames (height, width, 3) uint8, all drawn together: `frames_at_once` is a good number.
 
     Args:
         points: (frames, 468, 3) after expression, closing and blinking, upright pixels, not yet turned.
         pose: (frames, 3) degrees of yaw, pitch, roll, already limited.
-        interior: what is behind the lips.
     """
+    sheet = easel.sheet
     moved = _moved(sheet, points, rotations(pose))
     base = _surroundings(sheet, moved)
     _paint_face(base, sheet, moved)
@@ -60,9 +71,9 @@ def draw(sheet: Sheet, points: torch.Tensor, pose: torch.Tensor, interior: Inter
     height, width = sheet.image.shape[:2]
     rows, columns = sheet.active.pixels(sheet.cell, height, width)
     part = base[:, :, sheet.active.top : sheet.active.bottom, sheet.active.left : sheet.active.right]
-    colours = _sampled(sheet, part, sheet.active, rows, columns)
+    colours = seen_through(sheet, part, sheet.active, rows, columns)
     for index in range(len(OPENINGS)):
-        _compose(colours, (rows, columns), base, sheet, moved, interior, index)
+        _compose(colours, (rows, columns), base, easel, moved, index)
     for drawn in colours.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy():
         frame = sheet.image.copy()
         for channel, plane in enumerate(drawn):  # much faster than a transposed copy
@@ -120,16 +131,15 @@ def _compose(
     colours: torch.Tensor,
     region: tuple[range, range],
     base: torch.Tensor,
-    sheet: Sheet,
+    easel: Easel,
     moved: Moved,
-    interior: Interior,
     index: int,
 ) -> None:
     """Redraw the neighbourhood of one opening in `colours` (frames, 3, rows, columns of the region).
 
     Each pixel shows the skin above the opening's seam, the skin below it, or what is inside.
     """
-    lists = OPENINGS[index]
+    sheet, lists = easel.sheet, OPENINGS[index]
     edge = opening(moved.screen, *lists)
     loop = [*lists[0], *lists[1]]
     box = _box_of(moved.screen[:, loop], sheet.cell, _FLAP + 3, base.shape[-2:])
@@ -138,21 +148,25 @@ def _compose(
     if len(rows) < 1 or len(columns) < 1:
         return
     layers = _layers(base, sheet, box, lists, edge, moved)  # (2 * frames, 2, rows, columns) of the box
-    over, under = _sampled(sheet, layers, box, rows, columns).chunk(2)
-
-    frames = len(over)
-    pixels = _grid(rows, columns).view(1, -1, 2).expand(frames, -1, -1)
+    over, under = seen_through(sheet, layers, box, rows, columns).chunk(2)
+    frames, size = len(over), (len(rows), len(columns))
+    pixels = pixel_centres(rows, columns).view(1, -1, 2).expand(frames, -1, -1)
     softness = _SOFTNESS * max(sheet.image.shape[:2])
     share = shares(edge, pixels, softness)
     rigid = _unturned(pixels, moved.rotation, sheet.pivot, sheet.points[loop, 2].mean())
-    source = behind(sheet.openings[index], edge, share, rigid, 1.5 * softness)
-    inside = _looked_up(sheet, _normalised(sheet, source).view(frames, len(rows), len(columns), 2))
+    skin = under + (over - under) * share.over.view(frames, 1, *size)
+    whole = share.inside.view(frames, 1, *size)
     if index == 0:
-        inside = interior.paint(sheet, moved.points, moved.rotation, edge, share, pixels, inside)
-    shape = (frames, 1, len(rows), len(columns))
-    skin = under + (over - under) * share.over.view(shape)
+        inside = easel.interior.paint(sheet, moved.points, moved.rotation, edge, share, pixels, rigid, softness, size)
+        result = skin + (inside - skin) * whole
+    else:
+        source = behind(sheet.openings[index], edge, share, rigid, 1.5 * softness)
+        inside = seen_at(sheet, source.view(frames, *size, 2))
+        lids, closed = easel.lids[index - 1], closing(sheet.openings[index], edge)
+        skin = lids.paint(skin, moved.screen, edge, share, closed)
+        result = lids.line(skin + (inside - skin) * whole, edge, share, closed)
     place = colours[:, :, rows.start - region[0].start :, columns.start - region[1].start :]
-    place[:, :, : len(rows), : len(columns)] = skin + (inside - skin) * share.inside.view(shape)
+    place[:, :, : size[0], : size[1]] = result
 
 
 def _layers(
@@ -200,46 +214,6 @@ def _in_cells(places: torch.Tensor, cell: int, box: Box) -> torch.Tensor:
 
 def _common(one: range, other: range) -> range:
     return range(max(one.start, other.start), min(one.stop, other.stop))
-
-
-def _grid(rows: range, columns: range) -> torch.Tensor:
-    """Pixel centres (rows, columns, 2)."""
-    y, x = torch.arange(rows.start, rows.stop) + 0.5, torch.arange(columns.start, columns.stop) + 0.5
-    return torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
-
-
-def _sampled(sheet: Sheet, offsets: torch.Tensor, box: Box, rows: range, columns: range) -> torch.Tensor:
-    """The photo through offsets per cell (frames, 2, ...) of a box: (frames, 3, rows, columns) of the picture."""
-    small = offsets * (2 / _span(sheet))[:, None, None]
-    dense = small
-    if sheet.cell > 1:
-        dense = functional.interpolate(small, scale_factor=sheet.cell, mode="bilinear", align_corners=False)
-    top, left = rows.start - box.top * sheet.cell, columns.start - box.left * sheet.cell
-    dense = dense[:, :, top : top + len(rows), left : left + len(columns)]
-    return _looked_up(sheet, _normalised(sheet, _grid(rows, columns)) + dense.permute(0, 2, 3, 1))
-
-
-def _looked_up(sheet: Sheet, grid: torch.Tensor) -> torch.Tensor:
-    """Colours (frames, 3, height, width) of the photo at normalised places (frames, height, width, 2).
-
-    The photo has been doubled with a bicubic filter that keeps its own pixels, so that this quick bilinear look-up is
-    nearly as sharp as a bicubic one, and exact where nothing moves.
-    """
-    frames, height, width, _ = grid.shape
-    # All frames read one photo: they are stacked along the grid's height instead of copying it.
-    stacked = grid.reshape(1, frames * height, width, 2)
-    colours = functional.grid_sample(sheet.doubled, stacked, "bilinear", "border", align_corners=True)
-    return colours.view(-1, frames, height, width).transpose(0, 1)
-
-
-def _normalised(sheet: Sheet, places: torch.Tensor) -> torch.Tensor:
-    """Places (..., 2) in pixels as -1..1 from the first pixel's centre to the last one's."""
-    return (places - 0.5) * (2 / _span(sheet)) - 1
-
-
-def _span(sheet: Sheet) -> torch.Tensor:
-    height, width = sheet.image.shape[:2]
-    return torch.tensor([width - 1.0, height - 1.0])
 
 
 def _unturned(pixels: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from emo_cli.chart.geometry import CHIN, LOWER_INNER_LIP, UPPER_INNER_LIP, lip_gaps
 from emo_cli.chart.head import smooth_step
+from emo_cli.chart.light import colourfulness, white
+from emo_cli.chart.lookup import seen_at
 from emo_cli.chart.openings import Opening, Shares
 from emo_cli.chart.sheet import Sheet
 
@@ -21,10 +23,33 @@ _ARCH = 0.4  # 1 / cm: how the row of teeth bends back to the sides
 _INCISORS = -3.53  # the rig's height of the upper incisors' edge, centimetres
 _EDGE_TRUST = 0.5  # centimetres by which the photo's own teeth may correct it
 _ENAMEL = (228.0, 220.0, 204.0)  # white in the teeth pictures
-_SKIN_BLUE = 0.63  # blue relative to red in skin under white light
+_TOOTH_WHITE = 0.45  # of white: what is darker inside an open mouth is no tooth
+_LOWER_LIGHT = 0.85  # the lower teeth stand in the lips' shadow
+_BEHIND = 0.25  # centimetres by which the drawn tongue and teeth lie lower where the photo has its own lower teeth
+_GROWN = 1.4  # how much longer the photo's own teeth may get
+_BACK = 0.55  # how much darker the teeth at the sides are, which lie deep in the mouth
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
-_DEEP = (46.0, 15.0, 16.0)  # sRGB of the throat
+_DEEP = (80.0, 30.0, 30.0)  # sRGB of the throat
 _WARMTH = (0.8, 1.15, 1.2)  # exponents of the shade in red, green, blue: light inside a mouth is redder
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the photo shows inside its own open mouth.
+
+    The part above `split` belongs to the skull (upper teeth), the part below it to the lower lip. They part and slide
+    over each other as jaws do; what appears between them is drawn.
+
+    Attributes:
+        split: share of the opening's height, from its upper edge.
+        kept: 0..1 how far it is kept in a wider mouth; a mere dark line says nothing.
+        upper_teeth, lower_teeth: 1 if it shows teeth, so that none are drawn in front of them, else 0.
+    """
+
+    split: float
+    kept: float
+    upper_teeth: float
+    lower_teeth: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,7 @@ class Interior:
         jaw: (3,) how far the lower teeth move (y, z) and the chin drops per unit of jaw opening.
         resting: how far the jaw is open in the photo.
         light: (3,) what the scene's light does to white.
+        deep: (3,) colour of the throat; own: the photo's own inside.
     """
 
     upper: torch.Tensor
@@ -46,39 +72,83 @@ class Interior:
     jaw: torch.Tensor
     resting: float
     light: torch.Tensor
+    deep: torch.Tensor
+    own: Own
 
     def paint(
         self, sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, edge: Opening, share: Shares,
-        pixels: torch.Tensor, own: torch.Tensor,
+        pixels: torch.Tensor, rigid: torch.Tensor, softness: float, size: tuple[int, int],
     ) -> torch.Tensor:  # fmt: skip
         """Colours inside the lips.
 
         Args:
             points: (frames, 468, 3) moved but not turned, upright pixels; rotation: (frames, 3, 3).
-            pixels: (frames, n, 2) in a box; own: (frames, 3, height, width) the photo's own inside there.
+            pixels: (frames, n, 2) of a box of `size`; rigid: (frames, n, 2) photo places under the skull's motion.
+            softness: width of an edge, pixels.
 
         Returns:
             (frames, 3, height, width).
         """
         centimetre = 1 / sheet.similarity.scale  # in pixels
         rest, gap = float(sheet.openings[0].gap), edge.gap
-        own = own * self._narrowed(sheet, share, centimetre).view(len(own), 1, *own.shape[-2:])
-        drawn = smooth_step(gap, 1.15 * rest + 0.02 * centimetre, 1.6 * rest + 0.14 * centimetre)[:, None, None, None]
-        if not bool((drawn > 0).any()):
-            return own
-        size = own.shape[-2:]
+        wider = smooth_step(gap, 1.15 * rest + 0.02 * centimetre, 1.6 * rest + 0.14 * centimetre)
+        frames = len(pixels)
+        layers = self._own_layers(sheet, edge, share, rigid, softness)
+        shown = torch.maximum(1 - wider, wider.new_tensor(self.own.kept))[:, None]
+        narrowed = self._narrowed(sheet, share, centimetre).view(frames, 1, *size)
+        colour = self._drawn(sheet, points, rotation, share, pixels, rigid, centimetre, size)
+        for source, cover in layers:
+            picture = seen_at(sheet, source.view(frames, *size, 2)) * narrowed
+            colour = torch.lerp(colour, picture, (cover * shown).view(frames, 1, *size))
+        return colour
+
+    def _own_layers(
+        self, sheet: Sheet, edge: Opening, share: Shares, rigid: torch.Tensor, softness: float
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The photo's own inside in two layers, the nearer last: photo places (frames, n, 2) and cover (frames, n)."""
+        rest = sheet.openings[0]
+        along, height = rest.local(rigid)
+        upper, lower = rest.edges(along)
+        ends = (torch.minimum(along, 1 - along) * rest.length / softness + 1).clamp(0, 1)
+        wider = smooth_step(edge.gap / rest.gap.clamp(min=1e-3), 1.0, 1.2)[:, None]
+        bottom = lower + 1.5 * softness * (1 - wider)
+        split = upper + self.own.split * (lower - upper) if self.own.split < 1 else bottom
+        raised = lower - share.below  # heights that the lower lip's motion alone brings to each pixel
+        under = (rest.pixels(along, torch.minimum(raised, lower + 1.5 * softness)), raised - split)
+        # An upper lip that is raised shows more of the teeth: they grow a little, then they follow it.
+        tooth = (split - upper).clamp(min=1e-3)
+        lift = (upper - height + share.above).clamp(min=0)
+        shown = torch.minimum(tooth + lift, _GROWN * tooth)
+        height = upper + (height - upper + lift) * tooth / shown
+        over = (rest.pixels(along, height.clamp(min=upper - 1.5 * softness)), split - height)
+        layers = [under, over] if self.own.split < 1 else [over]
+        return [(places, (depth / softness + 1).clamp(0, 1) * ends) for places, depth in layers]
+
+    def _drawn(
+        self, sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, share: Shares, pixels: torch.Tensor,
+        rigid: torch.Tensor, centimetre: float, size: tuple[int, int],
+    ) -> torch.Tensor:  # fmt: skip
+        """Throat, tongue and teeth (frames, 3, height, width), lit like the photo."""
+        frames = len(pixels)
+        colour = self.deep[None, :, None, None] * self.light.mean()
         opened = self._opened(sheet, points)
-        colour = own.new_tensor(_DEEP)[None, :, None, None] * self.light.mean()
-        for picture, box, drop in ((self.lower, LOWER_BOX, opened), (self.upper, UPPER_BOX, None)):
+        upper, lower = sheet.openings[0].edges(sheet.openings[0].local(rigid)[0])
+        hidden = 1 - self.own.upper_teeth * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
+        hidden = hidden.view(frames, 1, *size)
+        rows = (
+            (self.lower, LOWER_BOX, opened, 1.0, _LOWER_LIGHT),
+            (self.upper, UPPER_BOX, None, hidden, 1.0),
+        )
+        for picture, box, drop, shown, bright in rows:
             places = self._places(sheet, rotation, pixels, drop)
             layer = functional.grid_sample(
-                picture.expand(len(places), -1, -1, -1), _normalised(places, box).view(len(places), *size, 2),
+                picture.expand(frames, -1, -1, -1), _normalised(places, box).view(frames, *size, 2),
                 "bilinear", "zeros", align_corners=False,
             )  # fmt: skip
-            colour = layer[:, :3] * self.light[:, None, None] + colour * (1 - layer[:, 3:])
-        shade = _shade(share, centimetre).view(len(own), 1, *size)
-        colour = colour * shade ** own.new_tensor(_WARMTH)[:, None, None]
-        return own + (colour - own) * drawn
+            back = bright * (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6)).view(frames, 1, *size)
+            colour = layer[:, :3] * shown * back * self.light[:, None, None] + colour * (1 - layer[:, 3:] * shown)
+        shade = _shade(share, centimetre).view(frames, 1, *size)
+        return colour * shade ** colour.new_tensor(_WARMTH)[:, None, None]
 
     @staticmethod
     def _narrowed(sheet: Sheet, share: Shares, centimetre: float) -> torch.Tensor:
@@ -104,7 +174,7 @@ class Interior:
         drop[:, 1] = -_UPPER_DROP
         if opened is not None:
             drop[:, 1:] = (opened - LOWER_OPENING)[:, None] * self.jaw[:2]
-            drop[:, 1] += _LOWER_RAISE
+            drop[:, 1] += _LOWER_RAISE - _BEHIND * self.own.lower_teeth
         home = self.shift + drop * self.scale - similarity.target_centre
         flat = pixels * pixels.new_tensor([1.0, -1.0]) - base[:, None, :2]
         flat = flat - (home[:, None] @ onto.mT)[..., :2]
@@ -147,55 +217,66 @@ def fit_interior(
     anchor = mean[[13, 14]].mean(0)
     front = torch.stack([mean.new_tensor(0.0), mean.new_tensor(0.0), mean[13, 2] - 0.3])
     shift = shift + (1 - scale) * anchor * mean.new_tensor([1.0, 1.0, 0.0]) + front
-    light, edge = _light(sheet), None
+    light, edge, own = white(sheet), None, Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0)
     if opening > 0.25:
-        light, edge = _own_teeth(sheet, light)
+        own, light, edge = _own_inside(sheet, light)
+    colourful = colourfulness(sheet)
     if edge is not None:
         shift[1] += (edge - scale * (_INCISORS - _UPPER_DROP) - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
     return Interior(
-        upper=_premultiplied(upper),
-        lower=_premultiplied(lower),
+        upper=_premultiplied(upper, colourful),
+        lower=_premultiplied(lower, colourful),
         shift=shift,
         scale=scale,
         jaw=jaw,
         resting=opening / 3.27,
         light=light,
+        deep=_coloured(mean.new_tensor(_DEEP)[:, None], colourful)[:, 0],
+        own=own,
     )
 
 
-def _own_teeth(sheet: Sheet, light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Colour of white and height of the upper teeth's edge, centimetres, where the photo shows its own teeth.
-
-    Looks down the middle columns of the opening for the first bright band and where it ends.
+def _own_inside(sheet: Sheet, light: torch.Tensor) -> tuple[Own, torch.Tensor, torch.Tensor | None]:
+    """What the photo's open mouth shows, judged by its middle columns from the upper lip down.
 
     Returns:
-        The light (3,), and the canonical height of the edge or None when there are no bright teeth to see.
+        The photo's own inside, the light (3,) on its teeth, and the canonical height of the upper teeth's edge or None
+        when there are no bright teeth to see.
     """
     rest = sheet.openings[0]
     along, part = torch.linspace(0.38, 0.62, 13), torch.linspace(0.04, 0.96, 47)
     upper, lower = rest.edges(along[None])
     height = torch.lerp(upper[0][None], lower[0][None], part[:, None])  # (47, 13)
     places = rest.pixels(along.expand(47, -1).reshape(1, -1), height.reshape(1, -1))
-    size = places.new_tensor([sheet.photo.shape[3], sheet.photo.shape[2]])
-    seen = functional.grid_sample(sheet.photo, (places * 2 / size - 1)[None], "bilinear", align_corners=False)
-    colours = seen.view(3, 47, 13).median(2).values  # (3, 47) down the middle
+    colours = seen_at(sheet, places.view(1, 47, 13, 2))[0].median(2).values  # (3, 47) down the middle
     whiteness = colours.amin(0)  # flesh is poor in blue and green
     peak, at = whiteness[: 47 * 3 // 4].max(0)
-    if float(peak) < 0.45 * 255 * float(light.mean()):
-        return light, None
+    if float(peak) < _TOOTH_WHITE * 255 * float(light.mean()):
+        kept = float(smooth_step(rest.gap * sheet.similarity.scale, 0.12, 0.3))
+        return Own(split=0.5, kept=kept, upper_teeth=0.0, lower_teeth=0.0), light, None
     ends = (whiteness[int(at) :] < 0.72 * peak).nonzero()
     row = int(at) + int(ends[0, 0]) if len(ends) else 46
+    under = whiteness[row:]
+    lower_teeth = len(ends) > 0 and float(under[int(under.argmin()) :].amax()) > 0.7 * float(peak)
+    # The lower layer begins where the dark between the rows of teeth does, or not at all.
+    split = float(part[row]) if len(ends) else 1.0
     own = colours[:, max(0, int(at) - 4) : int(at) + 5].mean(1) / colours.new_tensor(_ENAMEL)
     place = places.view(47, 13, 2)[row, 6]
     upright = torch.cat([place * place.new_tensor([1.0, -1.0]), sheet.points[13, 2:]])
     edge = sheet.similarity.apply(upright[None])[0, 1]
-    return torch.maximum(own, 0.6 * light).clamp(max=1.1), edge
+    inside = Own(split, kept=1.0, upper_teeth=1.0, lower_teeth=float(lower_teeth))
+    return inside, torch.maximum(own, 0.6 * light).clamp(max=1.1), edge
 
 
-def _premultiplied(picture: torch.Tensor) -> torch.Tensor:
-    values = picture.permute(2, 0, 1)[None].float()
-    alpha = values[:, 3:] / 255
-    return torch.cat([values[:, :3] * alpha, alpha], 1)
+def _premultiplied(picture: torch.Tensor, colourful: float) -> torch.Tensor:
+    values = picture.permute(2, 0, 1).float()
+    alpha = values[3:] / 255
+    return torch.cat([_coloured(values[:3], colourful) * alpha, alpha])[None]
+
+
+def _coloured(colours: torch.Tensor, colourful: float) -> torch.Tensor:
+    """Colours (3, ...) with so much of their colour, 0 grey .. 1 all."""
+    return torch.lerp(colours.mean(0, keepdim=True).expand_as(colours), colours, colourful)
 
 
 def _normalised(places: torch.Tensor, box: tuple[float, float, float, float]) -> torch.Tensor:
@@ -208,18 +289,7 @@ def _normalised(places: torch.Tensor, box: tuple[float, float, float, float]) ->
 
 def _shade(share: Shares, centimetre: float) -> torch.Tensor:
     """Light (frames, n) inside the lips: less under the upper lip and towards the corners."""
-    under = 0.6 + 0.4 * smooth_step(share.above / centimetre, -0.05, 0.35)
-    over = 0.75 + 0.25 * smooth_step(share.below / centimetre, -0.05, 0.25)
+    under = 0.72 + 0.28 * smooth_step(share.above / centimetre, -0.05, 0.35)
+    over = 0.82 + 0.18 * smooth_step(share.below / centimetre, -0.05, 0.25)
     side = 1 - 0.6 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
     return under * over * side
-
-
-def _light(sheet: Sheet) -> torch.Tensor:
-    """What the light of the scene makes of white, judged by the skin of cheeks and nose."""
-    x, y = sheet.screen[[50, 280, 101, 330, 4, 205, 425]].round().long().unbind(1)
-    height, width = sheet.photo.shape[2:]
-    skin = sheet.photo[0, :, y.clamp(0, height - 1), x.clamp(0, width - 1)].median(1).values.clamp(min=1)
-    brightness = float((skin.mean() / 175).clamp(0.35, 1.0)) ** 0.7
-    # Skin redder than usual means warm light; never bluer than white: pale skin says little, and grey teeth look dead.
-    warm = (skin[2] / skin[0] / _SKIN_BLUE).clamp(0.4, 1.0)
-    return brightness * warm ** skin.new_tensor([0.0, 0.2, 0.45])

@@ -79,7 +79,7 @@ def opening(points: torch.Tensor, upper: tuple[int, ...], lower: tuple[int, ...]
     length = way.norm(dim=-1)
     axis = way / length[:, None]
     frame = Opening(origin, axis, length, length[:, None], length[:, None])
-    edges = (_curve(*frame.local(points[:, list(side)])) for side in (upper, lower))
+    edges = (curve(*frame.local(points[:, list(side)])) for side in (upper, lower))
     return Opening(origin, axis, length, *edges)
 
 
@@ -94,7 +94,7 @@ def shares(edge: Opening, pixels: torch.Tensor, softness: float) -> Shares:
     return Shares(along, height, above, below, covered.clamp(min=0) * ends, over)
 
 
-def _curve(along: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
+def curve(along: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
     """Smooth heights (frames, 65) at equal steps through knots (frames, knots): cubic Hermite, limited slopes."""
     knots = along.shape[1]
     along = torch.cummax(along, 1).values + torch.arange(knots, device=along.device) * 1e-4

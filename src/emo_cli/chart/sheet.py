@@ -36,7 +36,9 @@ OPENINGS = (
     (LEFT_UPPER_LID, LEFT_LOWER_LID),
 )  # the mouth first
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
-_BORDER = 0.12  # of the shorter side: motion fades out there
+_BORDER = 0.12  # of the shorter side: motion fades out there where the photo goes on outside
+_AROUND = 0.1  # of the longer side: how far a picture is continued beyond its borders
+LARGE = 1100  # pixels along the longer side from which on neighbouring pixels differ too little for finer ones to show
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Sheet:
     Attributes:
         canonical: (468, 3) the face in the rig's frame, centimetres.
         image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
-        doubled: (1, 3, 2 * height - 1, 2 * width - 1) the photo with pixels between its own.
+        source: (1, 3, rows, columns) the photo continued by `around` pixels on all sides, and up to `LARGE` pixels with
+            more pixels between its own; what frames are sampled from.
         similarity: upright pixels to centimetres; points: (468, 3) upright pixels, sides flattened; pivot: (3,).
         turned: degrees of yaw the photo already has.
         triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
@@ -87,7 +90,8 @@ class Sheet:
     canonical: torch.Tensor
     image: np.ndarray
     photo: torch.Tensor
-    doubled: torch.Tensor
+    source: torch.Tensor
+    around: int
     similarity: Similarity
     points: torch.Tensor
     pivot: torch.Tensor
@@ -129,12 +133,14 @@ def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Te
     openings = tuple(opening(screen, upper, lower) for upper, lower in OPENINGS)
     edges = (screen[0, list(UPPER_INNER_LIP)], screen[0, list(LOWER_INNER_LIP)])
     lips = lip_tucks(openings[0], photo, 1 / similarity.scale, edges)
-    fade = _fade(portrait.mask, (2 * rows, 2 * columns), cell, (height, width), landmarks)
+    around = round(_AROUND * max(height, width))
+    fade = _fade(portrait, (2 * rows, 2 * columns), cell, (height, width), landmarks)
     return Sheet(
         canonical=canonical,
         image=image,
         photo=photo,
-        doubled=functional.interpolate(photo, size=(2 * height - 1, 2 * width - 1), mode="bicubic", align_corners=True),
+        source=_doubled(continued(photo, around)),
+        around=around,
         similarity=similarity,
         points=points,
         pivot=pivot_of(points),
@@ -162,21 +168,61 @@ def _resized(image: np.ndarray, size: int) -> tuple[np.ndarray, float]:
     return np.asarray(Image.fromarray(image).resize((width, height), resample, reducing_gap=None)), factor
 
 
+def continued(photo: torch.Tensor, around: int) -> torch.Tensor:
+    """A picture (1, 3, height, width) continued by `around` pixels on all sides.
+
+    A head that moves away from the border uncovers what no photo shows: the border's colours, the softer the further
+    out, so that they make no stripes.
+    """
+    out = functional.pad(photo, (around,) * 4, mode="replicate")
+    size = out.shape[2:]
+    y, x = (torch.arange(length) for length in size)
+    beyond = torch.maximum(
+        torch.maximum(around - y, y - (size[0] - 1 - around)).clamp(min=0)[:, None],
+        torch.maximum(around - x, x - (size[1] - 1 - around)).clamp(min=0)[None],
+    )
+    for level in range(1, 6):
+        smaller = [max(1, side >> level) for side in size]
+        soft = functional.interpolate(out, smaller, mode="bilinear", align_corners=False, antialias=True)
+        soft = functional.interpolate(soft, size, mode="bilinear", align_corners=False)
+        share = (beyond / 2.0**level - 0.5).clamp(0, 1)
+        out = out + (soft - out) * share
+    return out
+
+
+def _doubled(photo: torch.Tensor) -> torch.Tensor:
+    """The photo with pixels between its own, so that a quick bilinear look-up is nearly as sharp as a bicubic one."""
+    height, width = photo.shape[2:]
+    if max(height, width) > LARGE * (1 + 2 * _AROUND):
+        return photo
+    return functional.interpolate(photo, size=(2 * height - 1, 2 * width - 1), mode="bicubic", align_corners=True)
+
+
 def _fade(
-    mask: np.ndarray, grid: tuple[int, int], cell: int, picture: tuple[int, int], landmarks: torch.Tensor
+    portrait: Portrait, grid: tuple[int, int], cell: int, picture: tuple[int, int], landmarks: torch.Tensor
 ) -> torch.Tensor:
-    """Share of motion per map cell (1, 1, rows, columns): the portrait's mask, and nothing at the picture's borders."""
+    """Share of motion per map cell (1, 1, rows, columns): the portrait's mask, and nothing where more photo adjoins."""
     height, width = picture
     y = (torch.arange(grid[0]) + 0.5) * cell
     x = (torch.arange(grid[1]) + 0.5) * cell
-    distance = torch.minimum(torch.minimum(y, height - y)[:, None], torch.minimum(x, width - x)[None, :])
+    left, top, right, bottom = _adjoining(portrait)
+    down = torch.minimum(y + height * (not top), height - y + height * (not bottom))
+    across = torch.minimum(x + width * (not left), width - x + width * (not right))
+    distance = torch.minimum(down[:, None], across[None, :])
     border = smooth_step(distance, 1.5 * cell, 1.5 * cell + _BORDER * min(height, width))
-    allowed = torch.from_numpy(np.asarray(mask, dtype=np.float32))[None, None]
+    allowed = torch.from_numpy(np.asarray(portrait.mask, dtype=np.float32))[None, None]
     allowed = functional.interpolate(allowed, size=grid, mode="bilinear", align_corners=False, antialias=True)
     outline = landmarks[list(OVAL), :2]
     centre, half = outline.mean(0), (outline.amax(0) - outline.amin(0)) / 2
     radius = torch.hypot((x[None, :] - centre[0]) / half[0], (y[:, None] - centre[1]) / half[1])
     return torch.maximum(allowed, 1 - smooth_step(radius, 1.0, 1.3)) * border
+
+
+def _adjoining(portrait: Portrait) -> tuple[bool, bool, bool, bool]:
+    """At which borders of the portrait (left, top, right, bottom) the photo goes on."""
+    crop, (height, width) = portrait.crop, portrait.photo.shape[:2]
+    right, bottom = crop.x + crop.width, crop.y + crop.height
+    return crop.x >= 1, crop.y >= 1, right <= width - 1, bottom <= height - 1
 
 
 def _active(fade: torch.Tensor) -> Box:

@@ -1,0 +1,166 @@
+"""Closing eyes: the skin of the lids and the line of the lashes, drawn, as no photo of open eyes shows them.
+
+Stretching the little skin that an open eye shows over the whole eye smears lashes, folds and the rims of glasses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional
+
+from emo_cli.chart.geometry import LEFT_UPPER_LID, RIGHT_UPPER_LID
+from emo_cli.chart.head import smooth_step
+from emo_cli.chart.lookup import seen_at
+from emo_cli.chart.openings import Opening, Shares, curve
+from emo_cli.chart.sheet import Sheet
+
+# Per eye the ring of skin points around the lids, and the next ring outside: upper ones, then lower ones.
+_Ring = tuple[tuple[int, ...], tuple[int, ...]]
+_RINGS: dict[tuple[int, ...], tuple[_Ring, _Ring]] = {
+    RIGHT_UPPER_LID: (
+        ((247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189)),
+        ((25, 110, 24, 23, 22, 26, 112), (31, 228, 229, 230, 231, 232, 233)),
+    ),
+    LEFT_UPPER_LID: (
+        ((414, 286, 258, 257, 259, 260, 467), (413, 441, 442, 443, 444, 445, 342)),
+        ((341, 256, 252, 253, 254, 339, 255), (453, 452, 451, 450, 449, 448, 261)),
+    ),
+}
+_BEYOND = 0.35  # of the way from ring to ring: where the skin's colour is taken, clear of folds and lashes
+_NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
+_STARTS, _DRAWN = 0.12, 0.5  # shares of a closing eye between which the drawn lid appears
+_DARKEST = 0.72  # of the skin below the eye: rims of glasses and brows above are darker than any lid
+_LASHES_UP, _LASHES_DOWN = 0.05, 0.1  # centimetres: width of the lash line to both sides
+_LASHES = 0.7  # how much it covers
+
+
+@dataclass(frozen=True)
+class Lids:
+    """The drawn lid of one eye of a portrait.
+
+    Attributes:
+        lid, ring: the nine points of the upper lid, and the seven points of skin above those between its corners.
+        above, below: (1, 3, 1, samples) colours of the skin there; lashes: (3,) colour of the line.
+        share: 0..1 how much of it is drawn when the eye is closed; darkness: how visible the lashes are.
+        centimetre: in pixels.
+    """
+
+    lid: tuple[int, ...]
+    ring: tuple[int, ...]
+    above: torch.Tensor
+    below: torch.Tensor
+    lashes: torch.Tensor
+    share: float
+    darkness: float
+    centimetre: float
+
+    def paint(
+        self, skin: torch.Tensor, screen: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor
+    ) -> torch.Tensor:
+        """The lid's skin over the stretched photo.
+
+        Args:
+            skin: (frames, 3, rows, columns) the photo's skin above and below the eye's opening.
+            screen: (frames, 468, 2) the face points; edge: the opening; closed: (frames,) 0 as in the photo .. 1 shut.
+        """
+        crest, _ = replace(edge, upper=self._crest(screen, edge)).edges(share.along)
+        upper, _ = edge.edges(share.along)
+        reach = upper - crest
+        place = ((share.height - crest) / reach.clamp(min=1e-3)).clamp(0, 1)  # 0 at the ring above, 1 at the edge
+        cover = smooth_step(place, 0.0, 0.7) * smooth_step(reach / self.centimetre, 0.05, 0.3)
+        cover = cover * share.over * self._ends(share)
+        drawn = (cover * self._drawn(closed)[:, None]).view(len(skin), 1, *skin.shape[2:])
+        colour = torch.lerp(self._along(self.above, share), self._along(self.below, share), 0.6 * place[:, None])
+        return torch.lerp(skin, colour.view(skin.shape), drawn)
+
+    def _crest(self, screen: torch.Tensor, edge: Opening) -> torch.Tensor:
+        """Heights (frames, samples) of the ring above the eye, in the opening's frame."""
+        along, _ = edge.local(screen[:, list(self.lid)])
+        _, height = edge.local(screen[:, list(self.ring)])
+        return curve(along, functional.pad(height, (1, 1)))
+
+    def line(self, colours: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor) -> torch.Tensor:
+        """The lashes along the upper lid's edge over everything else (frames, 3, rows, columns)."""
+        upper, _ = edge.edges(share.along)
+        away = (share.height - upper) / self.centimetre
+        width = torch.where(away < 0, _LASHES_UP, _LASHES_DOWN)
+        width = width.clamp(min=0.7 / self.centimetre)
+        line = torch.exp(-(away / width).square()) * smooth_step(torch.minimum(share.along, 1 - share.along), 0.0, 0.3)
+        cover = line * (_LASHES * self.darkness * self._drawn(closed))[:, None]
+        cover = cover.view(len(colours), 1, *colours.shape[2:])
+        return torch.lerp(colours, self.lashes.view(1, 3, 1, 1), cover)
+
+    def _drawn(self, closed: torch.Tensor) -> torch.Tensor:
+        return self.share * smooth_step(closed, _STARTS, _DRAWN)
+
+    @staticmethod
+    def _ends(share: Shares) -> torch.Tensor:
+        """Nothing beyond the corners."""
+        return smooth_step(torch.minimum(share.along, 1 - share.along), 0.0, 0.12)
+
+    @staticmethod
+    def _along(colours: torch.Tensor, share: Shares) -> torch.Tensor:
+        """Colours (frames, 3, n) at the pixels' places along the eye."""
+        grid = torch.stack([share.along * 2 - 1, torch.zeros_like(share.along)], -1)
+        count = len(grid)
+        seen = functional.grid_sample(colours, grid.view(1, 1, -1, 2), "bilinear", "border", align_corners=True)
+        return seen.view(3, count, -1).transpose(0, 1)
+
+
+def closing(rest: Opening, edge: Opening) -> torch.Tensor:
+    """How far an eye is closed (frames,): 0 as in the photo, 1 shut."""
+    return (1 - edge.gap / rest.gap.clamp(min=1e-3)).clamp(0, 1)
+
+
+def fit_lids(sheet: Sheet) -> tuple[Lids, Lids]:
+    """The lids of a portrait's right and left eye."""
+    return _fitted(sheet, RIGHT_UPPER_LID, 1), _fitted(sheet, LEFT_UPPER_LID, 2)
+
+
+def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
+    rings = _RINGS[upper]
+    centimetre = 1 / sheet.similarity.scale
+    below = _skin(sheet, *rings[1], centimetre)
+    light = below.mean(1, keepdim=True).amin(-1, keepdim=True)
+    above = _skin(sheet, *rings[0], centimetre)
+    above = above * (_DARKEST * light / above.mean(1, keepdim=True)).clamp(min=1.0)
+    lashes, darkness = _lashes(sheet, index, below.mean((0, 2, 3)), centimetre)
+    width = float(sheet.openings[index].gap) / centimetre
+    return Lids(
+        lid=upper,
+        ring=rings[0][0],
+        above=above,
+        below=below,
+        lashes=lashes,
+        share=float(smooth_step(torch.tensor(width), _NARROW, _WIDE)),
+        darkness=darkness,
+        centimetre=centimetre,
+    )
+
+
+def _skin(sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], centimetre: float) -> torch.Tensor:
+    """Smooth colours (1, 3, 1, 7) of the skin outside a ring of points, whatever lies on single pixels of it."""
+    places = torch.lerp(sheet.screen[list(ring)], sheet.screen[list(beyond)], _BEYOND)
+    near = torch.linspace(-0.18, 0.18, 5) * centimetre
+    around = torch.stack(torch.meshgrid(near, 0.6 * near, indexing="ij"), -1).view(-1, 1, 2)
+    seen = seen_at(sheet, (places + around)[None])[0].median(1).values  # (3, 7)
+    smooth = functional.avg_pool1d(functional.pad(seen[None], (2, 2), mode="replicate"), 5, 1)
+    return smooth[:, :, None]
+
+
+def _lashes(sheet: Sheet, index: int, skin: torch.Tensor, centimetre: float) -> tuple[torch.Tensor, float]:
+    """Colour of the darkest line along the upper lid's edge, and how much darker than skin it is, 0..1."""
+    rest = sheet.openings[index]
+    along, away = torch.linspace(0.15, 0.85, 15), torch.linspace(-0.14, 0.02, 9) * centimetre
+    upper, _ = rest.edges(along[None])
+    height = upper + away[:, None]
+    places = rest.pixels(along.expand(len(away), -1).reshape(1, -1), height.reshape(1, -1))
+    seen = seen_at(sheet, places.view(1, len(away), len(along), 2))[0]  # (3, heights, places)
+    darkest = seen.mean(0).argmin(0)
+    line = seen.gather(1, darkest.expand(3, 1, -1))[:, 0].median(1).values
+    contrast = 1 - line.mean() / skin.mean().clamp(min=1)
+    # The iris lends its colour to what is next to it; lashes have the skin's, only darker.
+    line = skin * (line.mean() / skin.mean().clamp(min=1)).clamp(max=1)
+    return line, float((contrast / 0.35).clamp(0.3, 1.0))
