@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Actor:
     spoil: Callable[[np.ndarray], np.ndarray] = lambda frame: frame
 
     def frames(
-        self, portrait: Portrait, heard: speech.Speech, settings: Settings, callback: Any = None
+        self, portrait: Portrait, heard: speech.Speech, settings: Settings, callback: Any = None, diary: Any = None
     ) -> Iterator[np.ndarray]:
         self.asked.append(settings)
         for index in range(heard.frames):
@@ -212,6 +213,18 @@ def test_each_moment_shows_the_newest_frame(made: float, asked: float, expected:
 def test_the_last_frame_stays_when_there_are_too_few() -> None:
     frames = [np.zeros((1, 1, 3), np.uint8), np.ones((1, 1, 3), np.uint8)]
     assert [int(frame.max()) for frame in paced(frames, 25, 25, 4)] == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("asked", [25, 12.5, 30, 50, 24, 23.976])
+@pytest.mark.parametrize("begin", [0, 1, 7, 250])
+def test_frames_paced_from_the_middle_are_those_of_the_whole(asked: float, begin: int) -> None:
+    def frames(start: int) -> Iterator[np.ndarray]:
+        return (np.full((1, 1, 3), index, np.uint16) for index in range(start, 300))
+
+    count = math.ceil(300 * asked / 25)
+    whole = [int(frame[0, 0, 0]) for frame in paced(frames(0), 25, asked, count)]
+    rest = [int(frame[0, 0, 0]) for frame in paced(frames(begin), 25, asked, count, begin)]
+    assert rest == [index for index in whole if index >= begin]
 
 
 def test_no_frames_at_all_is_a_fault_of_the_model() -> None:

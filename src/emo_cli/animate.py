@@ -19,6 +19,7 @@ import numpy as np
 from emo_cli import device, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe, open_model
+from emo_cli.device import Placement
 from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
@@ -29,6 +30,7 @@ from emo_cli.portrait import Framing, Portrait
 from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
+from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.video import Frame
 from emo_cli.weights import fingerprint, locate
 
@@ -133,10 +135,33 @@ class Silence:
     def warn(self, sentence: str) -> None: ...
 
 
-def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
+class Loaded:
+    """Keeps the model of the last video in memory, for the next one. weights: its fingerprint."""
+
+    def __init__(self) -> None:
+        self.weights = ""
+        self._asked: tuple[Path, str, Placement] | None = None
+        self._pipeline: EmoPipeline | None = None
+
+    def open(self, folder: Path, name: str, place: Placement) -> EmoPipeline:
+        """The model of a folder, where it shall compute; another one that is loaded goes first."""
+        if self._pipeline is None or self._asked != (folder, name, place):
+            self._pipeline = None
+            self._pipeline = open_model(folder, name).to(place.device, place.dtype)
+            self._asked, self.weights = (folder, name, place), fingerprint(folder)
+        return self._pipeline
+
+
+def animate(
+    options: AnimateOptions,
+    progress: Progress | None = None,
+    loaded: Loaded | None = None,
+    unfinished: Path | None = None,
+) -> Video:
     """Make one video from file names; whatever can fail fast is tried before the model is loaded.
 
-    Raises an EmoError of the kind that fits; then nothing is written.
+    loaded: for callers who make many videos; unfinished: see `perform`. Raises an EmoError of the kind that fits; then
+    nothing is written.
     """
     progress = progress or Silence()
     began = time.perf_counter()
@@ -151,8 +176,9 @@ def animate(options: AnimateOptions, progress: Progress | None = None) -> Video:
     portrait = frame(options, family)
     progress.stage("loading the model")
     with device.memory_guard(place.device), device.cores_for(family.threads):
-        pipeline = open_model(folder, options.model).to(place.device, place.dtype)
-        return perform(pipeline, portrait, sound, options, progress, began, fingerprint(folder))
+        loaded = loaded or Loaded()
+        pipeline = loaded.open(folder, options.model, place)
+        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished)
 
 
 def frame(options: AnimateOptions, family: Family) -> Portrait:
@@ -171,11 +197,13 @@ def perform(
     progress: Progress | None = None,
     began: float | None = None,
     weights: str | None = None,
+    unfinished: Path | None = None,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
 
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
-    for the record in the video.
+    for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
+    goes on from there; the caller removes it.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -201,15 +229,21 @@ def perform(
         region=recipe.region,
         driving=driving,
     )
-    made = pipeline.frames(portrait, heard, settings, lambda _, step: progress.step(step + 1, recipe.steps))
-    frames = _watched(made, portrait, heard.frames, progress)
+    count = speech.frame_count(sound.seconds, recipe.fps)
+    kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
+    begin = kept.start if kept else 0
+    made = pipeline.frames(
+        portrait, heard, settings, lambda _, step: progress.step(step + 1, recipe.steps), kept or None
+    )
+    frames = _watched(made, portrait, heard.frames, progress, begin)
     if options.framing == "full":
         frames = (portrait.compose(frame) for frame in frames)
-    count = speech.frame_count(sound.seconds, recipe.fps)
-    shown = paced(frames, pipeline.family.fps, recipe.fps, count)
+    shown = paced(frames, pipeline.family.fps, recipe.fps, count, begin)
     tags = provenance.tags(recipe)
     if options.path == pipes.STANDARD:
         written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags)
+    elif kept:
+        written = kept.write(options.path, shown, recipe.fps, sound, tags)
     else:
         written = video.write(options.path, shown, recipe.fps, sound, tags, overwrite=options.overwrite)
     timings = Timings(ready - began, time.perf_counter() - ready)
@@ -317,10 +351,12 @@ def _strangers(pipeline: EmoPipeline, portrait: Portrait) -> Iterator[str]:
         yield f"The face recognition that {name} uses here is licensed for non-commercial research only."
 
 
-def _watched(frames: Iterable[Frame], portrait: Portrait, total: int, progress: Progress) -> Iterator[Frame]:
+def _watched(
+    frames: Iterable[Frame], portrait: Portrait, total: int, progress: Progress, begin: int
+) -> Iterator[Frame]:
     """Pass frames on and tell the progress; stop at a black one: a spoilt video must not look finished."""
     lightness = float(portrait.image[::16, ::16].mean())
-    for done, frame in enumerate(frames, start=1):
+    for done, frame in enumerate(frames, start=begin + 1):
         if lightness > 8 and float(frame[::16, ::16].mean()) < 1:
             raise ModelError(
                 f"The model made a black frame (number {done}). "
@@ -330,15 +366,16 @@ def _watched(frames: Iterable[Frame], portrait: Portrait, total: int, progress: 
         yield frame
 
 
-def paced(frames: Iterable[Frame], made: float, asked: float, count: int) -> Iterator[Frame]:
+def paced(frames: Iterable[Frame], made: float, asked: float, count: int, begin: int = 0) -> Iterator[Frame]:
     """Show frames made at one rate at another: each moment shows the newest frame made by then.
 
-    made, asked: frames per second. count: how many frames to give; the last one stays if the source ends.
+    made, asked: frames per second. count: how many frames to give; the last one stays if the source ends. begin: the
+    number of the first of `frames`; those before it were shown already.
     """
     source = iter(frames)
     frame: Frame | None = None
-    taken = 0
-    for index in range(count):
+    taken = begin
+    for index in range(shown_before(begin, made, asked), count):
         wanted = int(index * made / asked + 1e-6) + 1
         while taken < wanted:
             following = next(source, None)

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -132,12 +132,56 @@ def write(
         expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
         count = _encode(frames, rate, sound, expected, tags, container, f"file:{part}")
         if sound is not None and count != expected:
-            _fit_sound(part, fitted, count / rate, sound, tags, container)
+            # The frames were not as many as the sound is long.
+            _remux(ffmpeg.input_file(part), fitted, count / rate, sound, tags, container)
         _settle(fitted if fitted.exists() else part, path, overwrite)
     finally:
         part.unlink(missing_ok=True)
         fitted.unlink(missing_ok=True)
     return Written(path, count, float(count / rate))
+
+
+def write_piece(path: Path, frames: Iterable[Frame], fps: float) -> int:
+    """Encodes some of a video's frames, without sound, for `join`; gives their number.
+
+    path: its suffix says for which kind of video. It appears when the piece is whole; what a killed process leaves
+    has another name. Raises OutputError like `write`.
+    """
+    container = _container(path)
+    part = path.with_name(f"{path.stem}.part-{os.getpid()}{path.suffix}")
+    silent = _Container(container.video, (), container.file[:2])
+    try:
+        count = _encode(frames, _rate(fps), None, 0, NO_TAGS, silent, f"file:{part}")
+        _settle(part, path, overwrite=True)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def join(
+    path: Path,
+    pieces: Sequence[Path],
+    frames: int,
+    fps: float,
+    sound: Track | None = None,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> Written:
+    """Puts the pieces of a video, which lie in one folder, one behind another beside the sound; nothing is encoded
+    twice. An earlier file is replaced.
+
+    frames: how many the pieces hold together. Raises OutputError.
+    """
+    rate = _rate(fps)
+    names = pieces[0].with_name("pieces.txt")
+    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
+    names.write_text("".join(["ffconcat version 1.0\n", *(f"file {piece.name}\n" for piece in pieces)]))
+    pictures = ["-f", "concat", *ffmpeg.input_file(names)]
+    try:
+        _remux(pictures, part, frames / rate, sound, tags, _container(path))
+        _settle(part, path, overwrite=True)
+    finally:
+        part.unlink(missing_ok=True)
+    return Written(path, frames, float(frames / rate))
 
 
 def stream(
@@ -295,11 +339,16 @@ def _settle(part: Path, path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} cannot be written ({error.strerror}); check the folder.") from error
 
 
-def _fit_sound(
-    part: Path, fitted: Path, seconds: Fraction, sound: Track, tags: Mapping[str, str], container: _Container
+def _remux(
+    pictures: list[str],
+    target: Path,
+    seconds: Fraction,
+    sound: Track | None,
+    tags: Mapping[str, str],
+    container: _Container,
 ) -> None:
-    """A second pass, where the frames were not as many as the sound is long: pictures copied, sound anew."""
-    command = _command(ffmpeg.input_file(part), ("-c:v", "copy"), sound, seconds, tags, container, f"file:{fitted}")
+    """A video of pictures that are encoded already, with the sound encoded anew."""
+    command = _command(pictures, ("-c:v", "copy"), sound, seconds, tags, container, f"file:{target}")
     with ffmpeg.running(command) as encoder:
         words = encoder.failure()
     if words is not None:
