@@ -1,32 +1,34 @@
-"""How well the sound encoder, which knows only synthetic voices, hears a real speaker whose words are known.
+"""How well the sound encoder, which knows only synthetic voices, hears real speakers whose words are known.
 
-Needs, for measuring only (nothing of it is trained on): the recordings and the transcript of the Debian packages
-asterisk-core-sounds-en-g722 and asterisk-core-sounds-en, and `pip install pocketsphinx` for the times of phones.
+    python benchmarks/hearing_on_people.py --weights FOLDER [--languages en es fr it ru] [--count 150]
 
-    python benchmarks/hearing_on_people.py --sounds FOLDER --transcript core-sounds-en.txt.gz --weights FOLDER
+One JSON line per language; `spoken_prompts.py` says what is heard and what must be installed. The times of sounds come
+from a program too, so no encoder could reach 1: `--check` measures that program on a synthetic voice, whose times are
+exact.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import re
-import subprocess
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import torch
+from spoken_prompts import LANGUAGES, RATE, SOUNDS, TEXTS, Prompt, Samples, in_english, prompts, sentences
 
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.articulation import CURVES
-from emo_cli.training.phones import PHONES, Phone, from_flite
+from emo_cli.training.deliveries import Delivery
+from emo_cli.training.flite import Flite
+from emo_cli.training.phones import PHONES, Phone
 
 _OPEN_VOWELS = ("a", "ah", "e", "o")
 _CLOSED = 0.6
+_BITTEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,54 +40,20 @@ class Heard:
     curves: np.ndarray[Any, np.dtype[np.float32]]
 
 
-def prompts(sounds: Path, transcript: Path) -> Iterator[tuple[Path, str]]:
-    """Recordings of plain sentences, with their words in lower case."""
-    for line in gzip.decompress(transcript.read_bytes()).decode("utf-8", "ignore").splitlines():
-        name, _, text = line.partition(":")
-        path = sounds / f"{name.strip()}.g722"
-        if path.exists() and not re.search(r"[\[\](<0-9#*]", text) and 12 < len(text.strip()) < 120:
-            yield path, " ".join(re.findall(r"[a-z']+", text.lower()))
-
-
-def decoded(path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Samples at 16 kHz."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "g722", "-i", str(path)]
-    raw = subprocess.run([*command, "-ac", "1", "-ar", "16000", "-f", "f32le", "-"], capture_output=True, check=True)
-    return np.frombuffer(raw.stdout, np.float32)
-
-
-def aligned(waveform: np.ndarray[Any, np.dtype[np.float32]], text: str, decoder: Any) -> tuple[Phone, ...] | None:
-    """Phones by forced alignment; None where a word is unknown or the words do not fit the sound."""
-    if not text or any(decoder.lookup_word(word) is None for word in text.split()):
-        return None
-    data = (np.clip(waveform, -1, 1) * 32767).astype(np.int16).tobytes()
-    decoder.set_align_text(text)
-    try:
-        # Words first, then phones within the words.
-        for second_pass in (False, True):
-            if second_pass:
-                decoder.set_alignment()
-            decoder.start_utt()
-            decoder.process_raw(data, full_utt=True)
-            decoder.end_utt()
-    except RuntimeError:
-        return None
-    segments = [
-        (phone.name.lower() if phone.name != "SIL" else "pau", (phone.start + phone.duration) / 100)
-        for word in decoder.get_alignment()
-        for phone in word
-    ]
-    return from_flite(segments, len(waveform) / 16000)
-
-
-def hear(waveform: np.ndarray[Any, np.dtype[np.float32]], phones: tuple[Phone, ...], network: MiniHearing) -> Heard:
-    """True and heard phones row by row."""
-    with torch.no_grad():
-        heard = network.heads(network.rows(torch.from_numpy(waveform.copy()))[None])
-    time = (np.arange(heard.phones.shape[1]) + 0.5) / 50
-    truth = np.zeros(len(time), np.int64)
+def labels(phones: Sequence[Phone], rows: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The phone of every row at 50 Hz."""
+    time = (np.arange(rows) + 0.5) / 50
+    truth = np.zeros(rows, np.int64)
     for phone in phones:
         truth[(time >= phone.start) & (time < phone.stop)] = PHONES.index(phone.name)
+    return truth
+
+
+def hear(prompt: Prompt, network: MiniHearing) -> Heard:
+    """True and heard phones row by row."""
+    with torch.no_grad():
+        heard = network.heads(network.rows(torch.from_numpy(prompt.waveform.copy()))[None])
+    truth = labels(prompt.phones, heard.phones.shape[1])
     return Heard(truth, heard.phones[0].argmax(-1).numpy(), heard.curves[0].numpy())
 
 
@@ -96,8 +64,8 @@ def events(item: Heard, name: str, curve: str) -> Iterator[float]:
         yield float(item.curves[max(0, start - 1) : stop + 1, CURVES.index(curve)].max())
 
 
-def report(items: list[Heard]) -> str:
-    """The figures as lines of text."""
+def measured(items: Sequence[Heard]) -> dict[str, float]:
+    """The figures: shares of rows or of sounds, and the mean jaw where it should be low and high."""
     truth, phones, curves = (
         np.concatenate([getattr(item, part) for item in items]) for part in ("truth", "phones", "curves")
     )
@@ -105,42 +73,60 @@ def report(items: list[Heard]) -> str:
     vowels = np.isin(truth, [PHONES.index(name) for name in _OPEN_VOWELS])
     close, jaw = curves[:, CURVES.index("close")], curves[:, CURVES.index("jaw")]
     labials = [value > _CLOSED for item in items for value in events(item, "p", "close")]
-    bites = [value > 0.5 for item in items for value in events(item, "f", "labiodental")]
+    bites = [value > _BITTEN for item in items for value in events(item, "f", "labiodental")]
     teeth = np.isin(truth, [PHONES.index(name) for name in ("s", "t", "p", "f")])
-    return "\n".join(
-        [
-            f"prompts {len(items)}, {len(truth) / 50:.0f} s",
-            f"phones heard right: {np.mean(phones == truth):.3f} of all rows, "
-            f"{np.mean((phones == truth)[speech]):.3f} of rows with speech",
-            f"closed in p, b, m: {sum(labials)} of {len(labials)} = {np.mean(labials):.2f}",
-            f"closed in open vowels (wrong): {np.mean(close[vowels] > _CLOSED):.3f} of rows",
-            f"lip to teeth in f, v: {sum(bites)} of {len(bites)} = {np.mean(bites):.2f}",
-            f"mean jaw: {jaw[vowels].mean():.2f} in open vowels, {jaw[teeth].mean():.2f} in s, t, p, f",
-        ]
-    )
+    figures = {
+        "phones": np.mean(phones == truth),
+        "phones_in_speech": np.mean((phones == truth)[speech]),
+        "closed_in_pbm": np.mean(labials),
+        "closed_in_open_vowels": np.mean(close[vowels] > _CLOSED),
+        "bite_in_fv": np.mean(bites),
+        "jaw_in_open_vowels": jaw[vowels].mean(),
+        "jaw_in_stpf": jaw[teeth].mean(),
+    }
+    return {name: round(float(value), 3) for name, value in figures.items()}
+
+
+def agreement(count: int) -> float:
+    """Share of rows in which alignment gives the phone that the synthetic voice awb really said."""
+    from pocketsphinx import Decoder  # type: ignore[import-not-found]
+
+    decoder, flite = Decoder(lm=None, loglevel="FATAL"), Flite()
+    right: list[np.ndarray[Any, np.dtype[np.bool_]]] = []
+    for _, text in sentences(SOUNDS / LANGUAGES["en"][0], TEXTS / "asterisk-core-sounds-en", "en"):
+        waveform, spoken = flite.speak(text, "awb", Delivery())
+        found = in_english(_quietly_framed(waveform), text, decoder)
+        if found is not None:
+            rows = len(waveform) * 50 // RATE
+            right.append(labels(spoken, rows) == labels(found, rows))
+        if len(right) == count:
+            break
+    return round(float(np.concatenate(right).mean()), 3)
+
+
+def _quietly_framed(waveform: Samples) -> Samples:
+    """A little noise: digital silence is no sound that the acoustic model has met."""
+    return (waveform + 0.0005 * np.random.default_rng(0).standard_normal(len(waveform))).astype(np.float32)
 
 
 def main() -> None:
-    """Prints the figures for up to --count prompts."""
+    """Prints the figures of up to --count prompts per language."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sounds", type=Path, required=True)
-    parser.add_argument("--transcript", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--languages", nargs="*", default=list(LANGUAGES), choices=list(LANGUAGES))
     parser.add_argument("--count", type=int, default=150)
+    parser.add_argument("--check", action="store_true")
     choice = parser.parse_args()
-    from pocketsphinx import Decoder  # type: ignore[import-not-found]
-
-    decoder = Decoder(lm=None, loglevel="FATAL")
+    if choice.check:
+        print(json.dumps({"alignment right on awb": agreement(choice.count)}))
+    if choice.weights is None:
+        return
+    torch.set_num_threads(1)
     network = MiniHearing.from_pretrained(choice.weights).eval()
-    items: list[Heard] = []
-    for path, text in prompts(choice.sounds, choice.transcript):
-        waveform = decoded(path)
-        phones = aligned(waveform, text, decoder)
-        if phones is not None:
-            items.append(hear(waveform, phones, network))
-        if len(items) == choice.count:
-            break
-    print(report(items))
+    for language in choice.languages:
+        items = [hear(prompt, network) for prompt in prompts(language, choice.count)]
+        seconds = round(sum(len(item.truth) for item in items) / 50)
+        print(json.dumps({"language": language, "prompts": len(items), "seconds": seconds, **measured(items)}))
 
 
 if __name__ == "__main__":

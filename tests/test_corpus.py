@@ -12,9 +12,12 @@ import pytest
 
 from emo_cli.errors import InputError
 from emo_cli.training.corpus import Utterance, load, make_utterance, write_corpus
+from emo_cli.training.deliveries import Delivery
+from emo_cli.training.espeak import Espeak
+from emo_cli.training.flite import Flite
 from emo_cli.training.phones import PHONES, Phone
 from emo_cli.training.recordings import music, noise, record, resample, without_speech
-from emo_cli.training.voices import UNSEEN, Delivery, Espeak, Flite, InstalledSpeakers, Spoken
+from emo_cli.training.voices import UNSEEN, InstalledSpeakers, Spoken
 
 
 class Humming:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from emo_cli.training.phones import PHONES, Phone, from_espeak, from_flite, shifted
+from emo_cli.training.phones import PHONES, SPHINX, Phone, from_espeak, from_segments, shifted
 
 
 def _names(phones: tuple[Phone, ...]) -> list[str]:
@@ -61,11 +61,11 @@ def test_phones_of_espeak_cover_the_whole_sound_without_gaps() -> None:
 
 
 def test_segments_of_flite_run_from_the_stop_before_to_their_own() -> None:
-    assert from_flite([("pau", 0.2), ("m", 0.3)], 0.3) == (Phone(0.0, 0.2, "sil"), Phone(0.2, 0.3, "p"))
+    assert from_segments([("pau", 0.2), ("m", 0.3)], 0.3, SPHINX) == (Phone(0.0, 0.2, "sil"), Phone(0.2, 0.3, "p"))
 
 
 def test_time_after_the_last_segment_of_flite_is_silence() -> None:
-    assert from_flite([("aa", 0.2)], 0.5)[-1] == Phone(0.2, 0.5, "sil")
+    assert from_segments([("aa", 0.2)], 0.5, SPHINX)[-1] == Phone(0.2, 0.5, "sil")
 
 
 def test_shifting_scales_first_and_delays_then() -> None:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from emo_cli.acoustics import WIDTH as EVIDENCE
+from emo_cli.acoustics import PhoneEvidence
 from emo_cli.stored import StoredNetwork, recorded
 
 SAMPLE_RATE = 16000
@@ -131,7 +133,8 @@ class MiniHearing(StoredNetwork):
     """A small convolutional listener, trained from nothing on synthetic voices in many languages.
 
     It takes the place that wav2vec 2.0 has in EMO (section 3.2, "Audio Layers"): the features before its heads
-    are the tokens that the face attends to. One row sees 0.75 seconds to either side.
+    are the tokens that the face attends to. One row sees 0.75 seconds to either side. With `evidence` it is also told
+    how well each moment fits the phones of real speakers (acoustics.py), which no synthetic voice can teach.
     """
 
     @recorded
@@ -143,6 +146,7 @@ class MiniHearing(StoredNetwork):
         phones: int = 20,
         curves: int = 10,
         tokens: int = 10,
+        evidence: bool = False,
     ) -> None:
         super().__init__()
         self.tokens = tokens
@@ -150,14 +154,23 @@ class MiniHearing(StoredNetwork):
         self.context = 2 * sum(dilations) + 2  # rows
         self.first = nn.Conv1d(bins, width, 5, padding=2)
         self.halve = nn.Conv1d(width, width, 4, stride=2, padding=1)
+        self.evidence = PhoneEvidence(bins) if evidence else None
+        self.weigh = nn.Conv1d(EVIDENCE, width, 1) if evidence else None
         self.blocks = nn.ModuleList([_Block(width, dilation) for dilation in dilations])
         self.norm = _RowNorm(width)
         self.phone_head = nn.Conv1d(width, phones, 1)
         self.curve_head = nn.Conv1d(width, curves + 1, 1)
 
-    def features(self, mel: torch.Tensor) -> torch.Tensor:
-        """Normalised log mel (batch, time, 64) at 100 Hz -> (batch, time // 2, width) at 50 Hz."""
+    def features(self, mel: torch.Tensor, evidence: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalised log mel (batch, time, 64) at 100 Hz -> (batch, time // 2, width) at 50 Hz.
+
+        evidence: (batch, time // 2, 126), what PhoneEvidence said of the recordings these clips are cut from; worked
+        out from the clips themselves where it is not given.
+        """
         x = self.halve(F.gelu(self.first(mel.transpose(1, 2))))
+        if self.weigh is not None and self.evidence is not None:
+            found = self.evidence(mel) if evidence is None else evidence
+            x = x + self.weigh(found.to(x).transpose(1, 2))
         for block in self.blocks:
             x = block(x)
         return self.norm(x).transpose(1, 2)  # (batch, rows, width)
@@ -172,12 +185,15 @@ class MiniHearing(StoredNetwork):
     def rows(self, waveform: torch.Tensor) -> torch.Tensor:
         """Waveform (samples,) at 16 kHz -> (rows, width) at 50 Hz, in chunks that give the numbers of one pass."""
         mel = normalise(log_mel(waveform)).to(self.phone_head.weight)
+        mean = None if self.evidence is None else self.evidence.cepstra(mel[None])[0].mean(0)
         count = len(mel) // 2
         parts = []
         for start in range(0, count, _CHUNK):
             stop = min(start + _CHUNK, count)
             first, last = max(0, start - self.context), min(count, stop + self.context)
-            part = self.features(mel[None, 2 * first : 2 * last])[0]
+            piece = mel[None, 2 * first : 2 * last]
+            evidence = None if self.evidence is None else self.evidence(piece, mean)
+            part = self.features(piece, evidence)[0]
             parts.append(part[start - first : stop - first])
         return torch.cat(parts)
 

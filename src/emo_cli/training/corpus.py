@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +21,7 @@ from emo_cli.sound_encoders import log_mel, normalise
 from emo_cli.training.articulation import RATE, Articulation, curves, loudness_of
 from emo_cli.training.phones import Phone, shifted
 from emo_cli.training.recordings import SAMPLE_RATE, Recording, record, without_speech
+from emo_cli.training.singing import sing
 from emo_cli.training.voices import InstalledSpeakers, Speakers, Spoken
 
 VOICELESS = "none"
@@ -28,6 +29,7 @@ VOICELESS = "none"
 _UNSEEN_SHARE = 0.06
 _VALIDATION_SHARE = 0.05
 _VOICELESS_SHARE = 0.06
+_SUNG_SHARE = 0.85  # of what is spoken slowly and evenly
 _EVEN_ROW = 2 * SAMPLE_RATE // RATE  # samples; two rows of mel make one row of features
 
 
@@ -112,8 +114,16 @@ def make_utterance(speakers: Speakers, rng: np.random.Generator) -> Utterance:
     # Long pauses inside a recording are rare in read text, but people think while they talk.
     if rng.random() < 0.3 and len(pieces[0].waveform) < 8 * SAMPLE_RATE:
         pieces.append(speakers.say(voice, rng))
+    sung = pieces[0].even and rng.random() < _SUNG_SHARE
+    if sung:
+        pieces = [_sung(piece, rng) for piece in pieces]
     waveform, phones = _joined(pieces, rng)
-    return _utterance(record(waveform, phones, rng), voice, split)
+    return _utterance(record(waveform, phones, rng, sung), voice, split)
+
+
+def _sung(piece: Spoken, rng: np.random.Generator) -> Spoken:
+    waveform, phones = sing(piece.waveform, piece.phones, rng)
+    return replace(piece, waveform=waveform, phones=phones)
 
 
 def _joined(pieces: list[Spoken], rng: np.random.Generator) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:

@@ -11,6 +11,8 @@ PHONES: tuple[str, ...] = (
     "sil", "a", "ah", "e", "i", "o", "u", "y", "er", "p", "f", "w", "r", "s", "t", "l", "th", "sh", "k", "n",
 )  # fmt: skip
 
+VOWELS: tuple[str, ...] = ("a", "ah", "e", "i", "o", "u", "y", "er")
+
 # Sounds that look alike share a class (visemes, Fisher 1968): voicing and nasality are invisible on a face,
 # so p, b and m are one class, and every sound made behind the teeth ridge is "k".
 _SYMBOLS: tuple[tuple[str, str], ...] = (
@@ -37,7 +39,8 @@ _SYMBOLS: tuple[tuple[str, str], ...] = (
 _IPA = {symbol: name for name, symbols in _SYMBOLS for symbol in symbols}
 _AFFRICATES = ("tʃ", "dʒ", "tɕ", "dʑ", "tʂ", "dʐ")
 
-_FLITE = {
+# The names that programs give their segments.
+SPHINX = {
     "aa": "a", "ae": "a", "ah": "ah", "ao": "o", "aw": "a u", "ax": "ah", "axr": "er", "ay": "a i", "b": "p",
     "ch": "sh", "d": "t", "dh": "th", "dx": "t", "eh": "e", "el": "l", "em": "p", "en": "n", "er": "er",
     "ey": "e i", "f": "f", "g": "k", "hh": "k", "hv": "k", "ih": "i", "iy": "i", "jh": "sh", "k": "k", "l": "l",
@@ -45,6 +48,36 @@ _FLITE = {
     "s": "s", "sh": "sh", "t": "t", "th": "th", "uh": "u", "uw": "u", "v": "f", "w": "w", "y": "i", "z": "s",
     "zh": "sh",
 }  # fmt: skip
+
+CZECH = {
+    "a": "a", "a:": "a", "e": "e", "e:": "e", "i": "i", "i:": "i", "o": "o", "o:": "o", "u": "u", "u:": "u", "b": "p",
+    "p": "p", "m": "p", "f": "f", "v": "f", "s": "s", "z": "s", "c": "s", "dz": "s", "s~": "sh", "z~": "sh",
+    "c~": "sh", "dz~": "sh", "t": "t", "d": "t", "t~": "t", "d~": "t", "n": "n", "n~": "n", "n*": "k", "k": "k",
+    "g": "k", "h": "k", "ch": "k", "x": "k", "j": "i", "l": "l", "r": "r", "r~": "sh", "r~*": "sh", "ou": "o u",
+}  # fmt: skip
+FINNISH = {
+    "a": "a", "@": "a", "e": "e", "i": "i", "o": "o", "7": "o", "u": "u", "y": "y", "&": "ah", "p": "p", "b": "p",
+    "m": "p", "f": "f", "v": "f", "t": "t", "d": "t", "k": "k", "g": "k", "h": "k", "N": "k", "s": "s", "z": "s",
+    "S": "sh", "Z": "sh", "T": "th", "D": "th", "n": "n", "l": "l", "L": "l", "r": "r", "w": "w", "j": "i",
+}  # fmt: skip
+FINNISH |= {f"{name}:": shape for name, shape in FINNISH.items()}
+CATALAN = {
+    "a": "a", "a1": "a", "ax": "ah", "e": "e", "e1": "e", "E": "e", "E1": "e", "i": "i", "i1": "i", "j": "i",
+    "o": "o", "o1": "o", "O": "o", "O1": "o", "u": "u", "u1": "u", "w": "w", "b": "p", "p": "p", "m": "p", "f": "f",
+    "d": "t", "t": "t", "g": "k", "k": "k", "s": "s", "z": "s", "S": "sh", "Z": "sh", "J": "n", "n": "n", "l": "l",
+    "L": "l", "r": "r", "rr": "r",
+}  # fmt: skip
+RUSSIAN = {
+    "a": "a", "aa": "a", "ae": "e", "ay": "i", "e": "e", "ee": "e", "i": "i", "ii": "i", "y": "i", "yy": "i",
+    "oo": "o", "u": "u", "uu": "u", "ur": "u", "j": "i", "c": "s", "ch": "sh", "sh": "sh", "sch": "sh", "zh": "sh",
+}  # fmt: skip
+# A doubled letter is a soft consonant: the lips do the same.
+RUSSIAN |= {
+    letter * times: shape
+    for letters, shape in zip(("pbm", "fv", "sz", "td", "kgh", "n", "l", "r"), "pfstknlr", strict=True)
+    for letter in letters
+    for times in (1, 2)
+}
 
 # The first part of a diphthong is its longer part (Lehiste & Peterson 1961).
 _NUCLEUS = 0.6
@@ -72,11 +105,14 @@ def from_espeak(events: Sequence[tuple[float, str]], seconds: float) -> tuple[Ph
     return _split((start, stop, names) for (start, names), stop in zip(sounds, stops, strict=True))
 
 
-def from_flite(segments: Sequence[tuple[str, float]], seconds: float) -> tuple[Phone, ...]:
-    """Phones that cover 0..seconds, from flite's (segment name, stop in seconds) pairs."""
+def from_segments(segments: Sequence[tuple[str, float]], seconds: float, names: dict[str, str]) -> tuple[Phone, ...]:
+    """Phones that cover 0..seconds, from (segment name, stop in seconds) pairs as flite and festival report them.
+
+    names: one or two classes of each segment; one that is missing is taken for a pause.
+    """
     starts = [0.0] + [stop for _, stop in segments]
     spans = [
-        (start, min(stop, seconds), tuple(_FLITE.get(name, "k").split()))
+        (start, min(stop, seconds), tuple(names.get(name, "sil").split()))
         for start, (name, stop) in zip(starts, segments, strict=False)
     ]
     if starts[-1] < seconds:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.training.codecs import random_codec
+from emo_cli.training.deliveries import breathy, shouted, whispered
 from emo_cli.training.phones import Phone, shifted
 
 SAMPLE_RATE = 16000
@@ -40,21 +42,40 @@ def resample(waveform: Samples, rate: int, new_rate: int) -> Samples:
     return result[: round(length * up / down)].astype(np.float32)
 
 
-def record(waveform: Samples, phones: tuple[Phone, ...], rng: np.random.Generator) -> Recording:
-    """A random take of clean speech: another vocal tract and tempo, colour, room, noise, music, level."""
+def record(
+    waveform: Samples, phones: tuple[Phone, ...], rng: np.random.Generator, sung: bool = False
+) -> Recording:
+    """A random take of clean speech: another vocal tract, tempo and way of speaking, colour, room, noise, music, level.
+
+    What is sung has music 0 to 10 dB below it more often than not; what is spoken, now and then.
+    """
     waveform, phones = _another_body(waveform, phones, rng)
-    if rng.random() < 0.15:
-        waveform = _vibrato(waveform, rng)
+    if not sung:
+        waveform = _delivered(waveform, rng)
     heard = _equalise(waveform, rng)
     if rng.random() < 0.5:
         heard = _room(heard, rng)
-    if rng.random() < 0.3:
-        heard = heard + music(len(heard), rng) * _relative(heard, rng.uniform(-24.0, 0.0))
+    if rng.random() < (0.7 if sung else 0.25):
+        heard = heard + music(len(heard), rng) * _relative(heard, -rng.uniform(0.0, 10.0 if sung else 24.0))
     if rng.random() < 0.8:
         heard = heard + noise(len(heard), rng) * _relative(heard, rng.uniform(-45.0, -12.0))
     if rng.random() < 0.1:
         heard = _telephone(heard, rng)
+    if rng.random() < 0.08:
+        heard = random_codec(heard, rng)
     return Recording(_at_level(heard, rng), waveform, phones)
+
+
+def _delivered(waveform: Samples, rng: np.random.Generator) -> Samples:
+    """Mostly as it was spoken; one in ten each is breathy or shouted, one in twenty-five whispered."""
+    share = rng.random()
+    if share < 0.04:
+        return whispered(waveform, rng)
+    if share < 0.14:
+        return breathy(waveform, rng)
+    if share < 0.24:
+        return shouted(waveform, rng)
+    return _vibrato(waveform, rng) if share < 0.3 else waveform
 
 
 def without_speech(seconds: float, rng: np.random.Generator) -> Recording:

@@ -53,7 +53,37 @@ _SYLLABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple("かきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもまみむめもやゆよらりるれろわばびぶべぼぱぴぷぺぽだでど"),
         ("", "", "", "ん", "う", "い", "っ"),
     ),
+    "devanagari": (
+        ("प", "ब", "म", "फ", "व", "त", "द", "न", "ल", "र", "स", "श", "च", "ज", "क", "ग", "ह", "ट", "ड", "म", "ब", "प"),
+        ("ा", "े", "ि", "ी", "ो", "ु", "ू", "", "ाम", "ोन"),
+    ),
+    "tamil": (tuple("பமவதநலரசகடனயமப"), ("ா", "ே", "ி", "ோ", "ு", "", "ீ", "ூ")),
+    "arabic": (tuple("بمفتدنلرسشجكقهوزبم"), ("ا", "ي", "و", "", "ا", "ان")),
+    "hebrew": (tuple("בפמתדנלרסשזקגהטבמ"), ("א", "י", "ו", "", "ה", "ים")),
+    "georgian": (tuple("პბმფვტდნლრსშზკგხჩწბმ"), tuple("აეიოუაო")),
+    "armenian": (tuple("պբմֆվտդնլրսշզկգհչբմ"), ("ա", "ե", "ի", "ո", "ու", "ան")),
 }  # fmt: skip
+# The scripts of India stand in the same order, each in a block of its own: the name and where its block begins.
+_LIKE_DEVANAGARI = {
+    "bengali": 0x980, "gurmukhi": 0xA00, "gujarati": 0xA80, "oriya": 0xB00, "telugu": 0xC00, "kannada": 0xC80,
+    "malayalam": 0xD00,
+}  # fmt: skip
+
+
+def _moved(parts: tuple[str, ...], block: int) -> tuple[str, ...]:
+    return tuple("".join(chr(ord(letter) - 0x900 + block) for letter in part) for part in parts)
+
+
+_SYLLABLES |= {
+    name: (_moved(_SYLLABLES["devanagari"][0], block), _moved(_SYLLABLES["devanagari"][1], block))
+    for name, block in _LIKE_DEVANAGARI.items()
+}
+# A Korean syllable is one character, made of numbers of its consonant (p, b, m, t, d, n, l, s, k, h ...) and vowel.
+_SYLLABLES["hangul"] = (
+    tuple(chr(0xAC00 + (onset * 21 + vowel) * 28) for onset in (7, 8, 6, 17, 16, 3, 2, 5, 9, 0, 15, 18, 12, 14, 6, 7)
+          for vowel in (0, 4, 5, 8, 13, 18, 20)),
+    ("",),
+)  # fmt: skip
 
 
 def english(rng: np.random.Generator) -> str:
@@ -65,7 +95,7 @@ def english(rng: np.random.Generator) -> str:
 
 
 def invented(rng: np.random.Generator, script: str = "latin") -> str:
-    """Four to nine invented words; script is "latin", "cyrillic", "greek" or "kana"."""
+    """Four to nine invented words; script is one of `_SYLLABLES`."""
     words = [_word(rng, script) for _ in range(int(rng.integers(4, 10)))]
     marks = [", " if rng.random() < 0.12 else " " for _ in words[1:]]
     return "".join(word + mark for word, mark in zip(words, [*marks, "."], strict=True))
@@ -80,5 +110,5 @@ def _clause(rng: np.random.Generator) -> str:
 
 def _word(rng: np.random.Generator, script: str) -> str:
     onsets, vowels = _SYLLABLES[script]
-    count = int(rng.integers(1, 4)) + (script == "kana")
+    count = int(rng.integers(1, 4)) + (script in ("kana", "hangul"))
     return "".join(str(rng.choice(onsets)) + str(rng.choice(vowels)) for _ in range(count))
