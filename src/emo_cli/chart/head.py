@@ -12,6 +12,7 @@ from emo_cli.chart.geometry import EYE_CORNERS, OVAL
 LIMITS = (12.0, 8.0, 8.0)  # degrees of yaw, pitch, roll that a flat photo can bear
 _PIVOT_DOWN, _PIVOT_BACK = 0.55, 0.55  # in face heights and widths from the outline's centre
 _SIDE_DEPTH = 0.45  # share of the depth behind the eyes' outer corners that is turned
+_STEEPEST = 1.5  # depth per width: a head turned by 12 degrees then shows no part narrower than two thirds
 _STEPS = 5  # of the inversion; the field contracts by less than 0.4 a step
 
 
@@ -48,12 +49,13 @@ def flattened(points: torch.Tensor) -> torch.Tensor:
     """Upright face points (468, 3) whose sides are less deep than they are.
 
     A photo shows the sides of a face at a grazing angle: turned at their true depth they would fold over hair and ears,
-    with a hard edge.
+    and the contour would be there twice. So no part is steeper than `_STEEPEST`.
     """
     depth = points[:, 2]
     front = depth[list(EYE_CORNERS)].mean()
     kept = torch.where(depth < front, front + (depth - front) * _SIDE_DEPTH, depth)
-    return torch.stack([points[:, 0], points[:, 1], kept], 1)
+    apart = torch.cdist(points[:, :2], points[:, :2])
+    return torch.stack([points[:, 0], points[:, 1], (kept - _STEEPEST * apart).amax(1)], 1)
 
 
 def pivot_of(points: torch.Tensor) -> torch.Tensor:

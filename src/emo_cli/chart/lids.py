@@ -32,6 +32,8 @@ _BEYOND = 0.35  # of the way from ring to ring: where the skin's colour is taken
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
 _STARTS, _DRAWN = 0.12, 0.5  # shares of a closing eye between which the drawn lid appears
 _DARKEST = 0.72  # of the skin below the eye: rims of glasses and brows above are darker than any lid
+_VAULT = 0.1  # how much lighter the middle of a lid is than its edges
+_RIM = (0.05, 0.18)  # centimetres under a closed eye where the wet rim of the lower lid is covered
 _LASHES_UP, _LASHES_DOWN = 0.05, 0.1  # centimetres: width of the lash line to both sides
 _LASHES = 0.7  # how much it covers
 
@@ -72,8 +74,13 @@ class Lids:
         cover = smooth_step(place, 0.0, 0.7) * smooth_step(reach / self.centimetre, 0.05, 0.3)
         cover = cover * share.over * self._ends(share)
         drawn = (cover * self._drawn(closed)[:, None]).view(len(skin), 1, *skin.shape[2:])
-        colour = torch.lerp(self._along(self.above, share), self._along(self.below, share), 0.6 * place[:, None])
-        return torch.lerp(skin, colour.view(skin.shape), drawn)
+        above, below = self._along(self.above, share), self._along(self.below, share)
+        vault = _VAULT * (torch.sin(torch.pi * place) - 0.5)  # the lid is round: lit in its middle
+        colour = torch.lerp(above, below, 0.6 * place[:, None]) * (1 + vault[:, None])
+        skin = torch.lerp(skin, colour.view(skin.shape), drawn)
+        rim = (1 - smooth_step(-share.below / self.centimetre, *_RIM)) * (1 - share.over) * self._ends(share)
+        rim = rim * (self.share * smooth_step(closed, 0.75, 1.0))[:, None]
+        return torch.lerp(skin, below.view(skin.shape), rim.view(drawn.shape))
 
     def _crest(self, screen: torch.Tensor, edge: Opening) -> torch.Tensor:
         """Heights (frames, samples) of the ring above the eye, in the opening's frame."""
