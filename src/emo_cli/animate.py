@@ -32,6 +32,7 @@ from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
 from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.video import Frame
+from emo_cli.vocals import Vocals
 from emo_cli.weights import fingerprint, locate
 
 CERTAIN = 0.95  # human faces score above, animals mostly below
@@ -63,6 +64,7 @@ class AnimateOptions:
     face: str = "largest"
     start: float = 0.0
     duration: float | None = None
+    vocals: Vocals = "auto"
     device: str = "auto"
     dtype: str = "auto"
     overwrite: bool = False
@@ -171,14 +173,20 @@ def animate(
     folder = fetched(options.model, progress) if options.download else locate(options.model)
     place = device.choose(options.device, options.dtype)
     progress.stage("reading the photo and the sound")
-    sound = speech.read(pipes.sound(options.sound), start=options.start, duration=options.duration)
     family = describe(folder, options.model)
+    sound = hear(options, family)
     portrait = frame(options, family)
     progress.stage("loading the model")
     with device.memory_guard(place.device), device.cores_for(family.threads):
         loaded = loaded or Loaded()
         pipeline = loaded.open(folder, options.model, place)
         return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished)
+
+
+def hear(options: AnimateOptions, family: Family) -> Sound:
+    """The sound as a family of models wants to hear it; an exact one hears what its authors let it hear."""
+    vocals = "off" if family.exact and options.vocals == "auto" else options.vocals
+    return speech.read(pipes.sound(options.sound), options.start, options.duration, vocals)
 
 
 def frame(options: AnimateOptions, family: Family) -> Portrait:
@@ -291,6 +299,7 @@ def _recipe(
         face=options.face,
         start=options.start,
         duration=options.duration,
+        vocals=options.vocals,
         weights=weights,
         photo=portrait.sha256,
         sound=sound.sha256,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from emo_cli import animate, clips, device, pipes, portrait, speech
+from emo_cli import animate, clips, device, portrait, speech
 from emo_cli.animate import AnimateOptions
 from emo_cli.checkpoints import describe, open_model
 from emo_cli.errors import OutputError, WeightsError
@@ -130,7 +130,7 @@ def look(options: AnimateOptions, sound: Path | None = None, trial: bool = True)
     except WeightsError as error:
         note = str(error)
     framed = animate.frame(options, family)
-    heard = speech.read(pipes.sound(sound), options.start, options.duration) if sound else None
+    heard = animate.hear(replace(options, sound=sound), family) if sound else None
     effort = _effort(options, family, framed, heard, folder if trial else None) if heard and folder else None
     faces = tuple(_faces(framed))
     height, width = framed.photo.shape[:2]

@@ -41,6 +41,7 @@ class Recipe:
     face: str = "largest"
     start: float = 0.0
     duration: float | None = None
+    vocals: str = "auto"
     weights: str | None = None
     photo: str | None = None
     sound: str | None = None

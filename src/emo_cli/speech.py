@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 import os
 import shutil
@@ -26,6 +27,7 @@ from torch import Tensor
 from emo_cli import ffmpeg
 from emo_cli.errors import InputError, ModelError
 from emo_cli.video import frame_count as frame_count
+from emo_cli.vocals import LISTENING, CentreVoice, Vocals, wanted
 
 if TYPE_CHECKING:
     from emo_cli.sound_encoders import SoundEncoder
@@ -85,11 +87,14 @@ class Overshooting(Protocol):
         ...
 
 
-def read(source: Path | bytes | IO[bytes], start: float = 0.0, duration: float | None = None) -> Sound:
+def read(
+    source: Path | bytes | IO[bytes], start: float = 0.0, duration: float | None = None, vocals: Vocals = "off"
+) -> Sound:
     """Decodes a sound file, or the sound of a video, of any kind that ffmpeg knows.
 
     source: a path, or a whole file's bytes, or a stream of them (standard input). start, duration: seconds. A part
-    that goes beyond the end is cut there. Raises InputError when there is nothing to hear at all.
+    that goes beyond the end is cut there. vocals: whether the waveform is the voice in the middle of a stereo song
+    ("centre"), all of the sound ("off"), or what suits it ("auto"). Raises InputError when there is nothing to hear.
     """
     if not (math.isfinite(start) and start >= 0):
         raise InputError(f"The sound cannot start at {start:g} seconds; give 0 or more.")
@@ -99,9 +104,9 @@ def read(source: Path | bytes | IO[bytes], start: float = 0.0, duration: float |
         source = io.BytesIO(source)
     path = _readable(source) if isinstance(source, Path) else _private_copy(source)
     try:
-        waveform, seconds, mendable = _hear(_plain(path, start), duration)
+        waveform, seconds, mendable = _hear(_plain(path, start), duration, vocals)
     except _NotPlain:
-        waveform, seconds, mendable = _hear(_any(path, start), duration)
+        waveform, seconds, mendable = _hear(_any(path, start), duration, vocals)
     return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration, _sha256(path))
 
 
@@ -316,30 +321,55 @@ def _unreadable(path: Path, words: str | None) -> InputError:
     return InputError(f"{_name(path)} cannot be read as sound ({words}); convert it to WAV.")
 
 
-def _hear(blocks: Iterator[tuple[int, Samples]], duration: float | None) -> tuple[Samples, float, bool]:
+def _hear(
+    blocks: Iterator[tuple[int, Samples]], duration: float | None, vocals: Vocals
+) -> tuple[Samples, float, bool]:
     """Waveform (samples,) at 16 kHz, its seconds, and whether the file needs mending for the video."""
+    blocks = _limited(blocks, duration)
+    beginning = list(_beginning(blocks, LISTENING if vocals == "auto" else 0))
+    if not beginning:
+        raise InputError("The chosen part is shorter than one sample of the sound; choose a longer one.")
+    rate = beginning[0][0]
+    only = wanted(vocals, np.concatenate([_cleaned(block) for _, block in beginning]), rate)
+    voice = CentreVoice(rate) if only else None
+    resampler = Resampler(rate) if rate != RATE else None
     heard: list[Tensor] = []
-    resampler: Resampler | None = None
-    count, rate, mendable = 0, RATE, False
+    count, mendable = 0, False
+    for _, block in itertools.chain(beginning, blocks):
+        count += len(block)
+        mendable |= block.shape[1] > _MOST_CHANNELS or not _sane(block)
+        block = _cleaned(block)
+        mono = torch.from_numpy(voice.push(block) if voice else block.mean(1))
+        heard.append(resampler.push(mono) if resampler else mono)
+    if voice is not None:
+        rest = torch.from_numpy(voice.finish())
+        heard.append(resampler.push(rest) if resampler else rest)
+    if resampler is not None:
+        heard.append(resampler.finish())
+    return torch.cat(heard).numpy(), count / rate, mendable
+
+
+def _limited(blocks: Iterator[tuple[int, Samples]], duration: float | None) -> Iterator[tuple[int, Samples]]:
+    """The blocks, cut after `duration` seconds."""
+    count = 0
     for rate, block in blocks:
         if not 1000 <= rate <= 1_000_000:
             raise InputError(f"A sound of {rate} samples per second cannot be used; convert it to 16000.")
         left = len(block) if duration is None else round(duration * rate) - count
         if left <= 0:
-            break
-        block = block[:left]
+            return
+        count += len(block[:left])
+        yield rate, block[:left]
+
+
+def _beginning(blocks: Iterator[tuple[int, Samples]], seconds: float) -> Iterator[tuple[int, Samples]]:
+    """The first blocks that together last so long, at least one."""
+    count = 0
+    for rate, block in blocks:
+        yield rate, block
         count += len(block)
-        mendable |= block.shape[1] > _MOST_CHANNELS or not _sane(block)
-        mono = torch.from_numpy(_cleaned(block).mean(1))
-        if rate != RATE:
-            resampler = resampler or Resampler(rate)
-            mono = resampler.push(mono)
-        heard.append(mono)
-    if not count:
-        raise InputError("The chosen part is shorter than one sample of the sound; choose a longer one.")
-    if resampler is not None:
-        heard.append(resampler.finish())
-    return torch.cat(heard).numpy(), count / rate, mendable
+        if count >= seconds * rate:
+            return
 
 
 def _sane(block: Samples) -> bool:

@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_cli import ffmpeg, pipes
+from emo_cli import ffmpeg, pipes, tracks
 from emo_cli.errors import InputError, OutputError, UsageError
 
 Frame = NDArray[np.uint8]
@@ -59,9 +59,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Container:
+    """ffmpeg's words for a kind of video, and the codecs of sound that go into it as they are."""
+
     video: tuple[str, ...]
     sound: tuple[str, ...]
     file: tuple[str, ...] = ()
+    copied: frozenset[str] = frozenset()
 
 
 _YUV = ("-pix_fmt", "yuv420p")
@@ -69,15 +72,21 @@ _H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", *_YUV)
 _SOON = ("-deadline", "realtime", "-cpu-used", "6", "-row-mt", "1")
 _VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_SOON, *_YUV)
 _AAC = ("-c:a", "aac", "-b:a", "192k")
+_OPUS = ("-c:a", "libopus", "-b:a", "128k")
+# Only where players cope, and where the decoder's warm-up is kept: Matroska and pieces of MP4 lose that of MP3.
+_IN_MP4 = frozenset({"aac", "mp3", "alac", "flac", "opus"})
+_IN_MKV = frozenset({"aac", "alac", "flac", "vorbis", "opus", "ac3", "pcm_s16le", "pcm_s24le"})
 _CONTAINERS = {
-    ".mp4": _Container(_H264, _AAC, ("-f", "mp4", "-movflags", "+faststart")),
-    ".mov": _Container(_H264, _AAC, ("-f", "mov", "-movflags", "+faststart")),
-    ".mkv": _Container(_H264, _AAC, ("-f", "matroska")),
-    ".webm": _Container(_VP9, ("-c:a", "libopus", "-b:a", "128k"), ("-f", "webm")),
+    ".mp4": _Container(_H264, _AAC, ("-f", "mp4", "-movflags", "+faststart"), _IN_MP4),
+    ".mov": _Container(_H264, _AAC, ("-f", "mov", "-movflags", "+faststart"), frozenset({"aac", "mp3", "alac"})),
+    ".mkv": _Container(_H264, _AAC, ("-f", "matroska"), _IN_MKV),
+    ".webm": _Container(_VP9, _OPUS, ("-f", "webm"), frozenset({"vorbis", "opus"})),
 }
+_MOST_SILENCE = 0.05  # seconds by which a copied track may be shorter than the pictures
 # delay_moov keeps the edit list, without which players hear the sound late by AAC's 1024 samples of warm-up.
 _PIECES = "+frag_keyframe+empty_moov+default_base_moof+delay_moov"
-_FRAGMENTED = _Container(_H264, _AAC, ("-f", "mp4", "-movflags", _PIECES, "-frag_duration", "1000000"))
+_BROKEN_UP = ("-f", "mp4", "-movflags", _PIECES, "-frag_duration", "1000000")
+_FRAGMENTED = _Container(_H264, _AAC, _BROKEN_UP, frozenset({"aac", "alac", "flac"}))
 # Without the matrix, ffmpeg makes BT.601; without setparams, players have to guess primaries and transfer.
 _COLOUR = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p,"
@@ -119,10 +128,11 @@ def write(
     """Encodes frames, as they come, beside the original sound; `path` appears only when all is done.
 
     frames: uint8 (height, width, 3) RGB, all of the first one's size; an odd side gets its last row or column
-    twice, since H.264 colour needs even sides. fps: 1 to 240. sound: trimmed or filled with silence to the
-    length of the pictures. tags: title, comment, ... (keys are stored in lower case). The suffix chooses the
-    kind: .mp4, .mov, .mkv, .webm. Whatever goes wrong, Ctrl-C included, the partial file is removed.
-    Raises OutputError (place, disk, ffmpeg, frames) and whatever the frames raise.
+    twice, since H.264 colour needs even sides. fps: 1 to 240. sound: its packets as they are where the container
+    takes them, else encoded, and trimmed or filled with silence to the length of the pictures. tags: title, comment,
+    ... (keys are stored in lower case). The suffix chooses the kind: .mp4, .mov, .mkv, .webm. Whatever goes wrong,
+    Ctrl-C included, the partial file is removed. Raises OutputError (place, disk, ffmpeg, frames) and whatever the
+    frames raise.
     """
     check_output(path, overwrite)
     container, rate = _container(path), _rate(fps)
@@ -366,22 +376,7 @@ def _command(
 ) -> list[str]:
     command = ["-y", *pictures]
     if sound is not None:
-        if sound.source is None:
-            raise OutputError("The sound has no file to take the track from; write the video without sound.")
-        # Times are counted in samples from the first one on, as speech.read counts them, so that the lips fit
-        # even where a file's own time stamps are wrong. Surround becomes stereo, which every player knows.
-        heard = (
-            f"[1:a:0]asetpts=N/SR/TB,atrim=start={sound.start:.9f}:duration={sound.seconds:.9f},asetpts=N/SR/TB,"
-            f"aformat=channel_layouts=mono|stereo,apad,atrim=duration={float(seconds):.9f}[heard]"
-        )
-        command += [
-            *ffmpeg.input_file(sound.source),
-            "-filter_complex",
-            heard,
-            "-map",
-            "[heard]",
-            *container.sound,
-        ]
+        command += _sound(sound, seconds, container)
     # Chapters would come from the sound file; they are not true of this video.
     command += ["-map", "0:v:0", *codec, "-map_chapters", "-1", *container.file]
     if "-movflags" in container.file and not _MP4_KEYS.issuperset(key.lower() for key in tags):
@@ -390,6 +385,25 @@ def _command(
     for key, value in tags.items():
         command += ["-metadata", f"{key.lower()}={value}".replace("\0", "")]
     return [*command, target]
+
+
+def _sound(sound: Track, seconds: Fraction, container: _Container) -> list[str]:
+    """ffmpeg's words for a track: the original packets where they fit, else encoded, cut and filled to `seconds`."""
+    if sound.source is None:
+        raise OutputError("The sound has no file to take the track from; write the video without sound.")
+    opened = ffmpeg.input_file(sound.source)
+    if sound.start == 0 and 0 <= float(seconds) - sound.seconds + 1e-6 <= _MOST_SILENCE:
+        codec = tracks.copyable(sound.source, sound.seconds, container.copied)
+        if codec is not None:
+            unpacked = ["-bsf:a", "aac_adtstoasc"] if codec == "aac" else []
+            return [*opened, "-map", "1:a:0", "-c:a", "copy", *unpacked, "-map_metadata:s:a", "-1"]
+    # Times are counted in samples from the first one on, as speech.read counts them, so that the lips fit
+    # even where a file's own time stamps are wrong. Surround becomes stereo, which every player knows.
+    heard = (
+        f"[1:a:0]asetpts=N/SR/TB,atrim=start={sound.start:.9f}:duration={sound.seconds:.9f},asetpts=N/SR/TB,"
+        f"aformat=channel_layouts=mono|stereo,apad,atrim=duration={float(seconds):.9f}[heard]"
+    )
+    return [*opened, "-filter_complex", heard, "-map", "[heard]", *container.sound]
 
 
 def _even(frame: Frame, shape: tuple[int, ...], position: int) -> memoryview[Any]:

@@ -48,6 +48,7 @@ def animate(
     face: take.FaceOption = "largest",
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
+    vocals: take.VocalsOption = "auto",
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
@@ -65,7 +66,7 @@ def animate(
         wishes = AnimateOptions(
             photo=photo, sound=sound, output=output, overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
-            framing=framing, size=size, fps=fps, face=face, start=start, duration=duration,
+            framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             model=model, download=download, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
         )  # fmt: skip
         video = make(wishes, report)

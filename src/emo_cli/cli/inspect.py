@@ -50,6 +50,7 @@ def inspect(
     face: take.FaceOption = "largest",
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
+    vocals: take.VocalsOption = "auto",
     model: take.ModelOption = "mini",
     steps: take.StepsOption = None,
     device: take.DeviceOption = "auto",
@@ -69,7 +70,7 @@ def inspect(
 
         wishes = AnimateOptions(
             photo=photo, sound=sound or Path("none"), framing=framing, size=size, fps=fps, face=face, start=start,
-            duration=duration, model=model, steps=steps, device=device, dtype=dtype,
+            duration=duration, vocals=vocals, model=model, steps=steps, device=device, dtype=dtype,
         )  # fmt: skip
         seen = look(wishes, sound, trial)
         if overlay:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 Framing = Literal["face", "portrait", "full"]
+Vocals = Literal["auto", "off", "centre"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 # The panels of --help, and what their options share.
@@ -82,6 +83,9 @@ DURATION_HELP = "How much of the sound to take. Without it: all the rest."
 DurationOption = Annotated[
     float | None, part(min=0, metavar="SECONDS", help=DURATION_HELP, show_default=False)
 ]
+
+VOCALS_HELP = "Listen to the voice in the middle of a stereo song: always, never, or where it helps."
+VocalsOption = Annotated[Vocals, part(help=VOCALS_HELP, envvar="EMO_VOCALS")]
 
 MODEL_HELP = "A known model, or the folder of one that you trained yourself."
 ModelOption = Annotated[
