@@ -81,7 +81,7 @@ def test_help_comes_at_once() -> None:
     said = run("--help")
     assert time.perf_counter() - began < 2  # 0.2 s on a quiet machine; torch alone would cost more
     assert said.code == 0
-    assert all(command in said.out for command in ("animate", "inspect", "doctor", "train", "weights"))
+    assert all(command in said.out for command in ("animate", "batch", "inspect", "doctor", "train", "weights"))
 
 
 def test_animate_help_names_every_option_and_the_default_output() -> None:

@@ -37,7 +37,7 @@ def test_ci_runs_the_readme_s_commands_as_they_stand_there(tmp_path: Path) -> No
         pytest.skip("needs bash")
     log, programs = tmp_path / "calls", tmp_path / "bin"
     programs.mkdir()
-    for name in ("python3", "pip", "emo", "pytest", "ruff", "mypy"):
+    for name in ("python3", "pip", "emo", "pytest", "ruff", "mypy", "chromium"):
         program = programs / name
         program.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >> "{log}"\n{_effect(name)}')
         program.chmod(0o755)
@@ -68,12 +68,12 @@ def test_ci_can_be_run_as_it_lies_there() -> None:
 
 @pytest.mark.parametrize("command", [line for line in _commands() if line.startswith("emo ")])
 def test_every_option_in_the_readme_exists(command: str) -> None:
-    from emo_cli.cli import animate, inspect
+    from emo_cli.cli import animate, batch, inspect
 
     words = shlex.split(command)
-    known = {name for function in (animate.animate, inspect.inspect) for name in function.__annotations__}
+    known = {name for function in (animate.animate, batch.batch, inspect.inspect) for name in function.__annotations__}
     options = {word.removeprefix("--") for word in words if word.startswith("--")}
-    assert words[1] in ("animate", "inspect", "doctor")
+    assert words[1] in ("animate", "batch", "inspect", "doctor")
     assert options <= known
 
 

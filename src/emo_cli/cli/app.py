@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from emo_cli import __version__
-from emo_cli.cli import animate, doctor, inspect, train
+from emo_cli.cli import animate, batch, bench, doctor, inspect, train
+from emo_cli.cli.dataset import dataset
 from emo_cli.cli.weights import weights
 from emo_cli.errors import EmoError
 
@@ -43,10 +44,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=animate.EXAMPLES)(animate.animate)
+app.command(epilog=batch.EXAMPLES)(batch.batch)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(epilog=bench.EXAMPLES)(bench.bench)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.add_typer(weights)
+app.add_typer(dataset)
 
 
 class Stopped(BaseException):

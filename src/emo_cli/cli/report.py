@@ -92,6 +92,17 @@ class Report:
             left = f", {_time(round((total - done) / speed))} left" if speed > 0 else ""
             self.line(f"{readable(done)} of {readable(total)}, {readable(speed)}/s{left}")
 
+    def share(self, description: str, done: float, total: float) -> None:
+        """So much of a work of many parts is done; the description tells it in words."""
+        if self._live and self._task is not None:
+            self._live.update(self._task, description=description, completed=done, total=total, unit="")
+            return
+        now = time.perf_counter()
+        if now - self._spoke >= PAUSE and done:
+            self._spoke = now
+            left = (now - self._began) * (total - done) / done
+            self.line(f"{description}, about {_time(round(left))} left")
+
     def _now_and_then(self) -> None:
         """Where there is no terminal: one line about frames, if the last one is long enough ago."""
         now = time.perf_counter()
