@@ -18,7 +18,7 @@ from emo_cli.batch.report import address, write_reports
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-STRANGE = ["plain.mp4", "with space.mp4", 'a "quoted" <b>name</b>.mp4', "new\nline #1?.mp4", "100% ü✓.mp4"]
+STRANGE = ["plain.mp4", "with space.mp4", 'a "quoted" <b>name.mp4', "new\nline #1?.mp4", "100% ü✓.mp4"]
 # A one-pixel JPEG would do; this is the smallest that says what it is.
 POSTER = "/9j/4AAQSkZJRgABAQEAYABgAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
 LOOK = """

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -124,15 +124,16 @@ def write(
     sound: Track | None = None,
     tags: Mapping[str, str] = NO_TAGS,
     overwrite: bool = False,
+    finish: Callable[[Path], None] | None = None,
 ) -> Written:
     """Encodes frames, as they come, beside the original sound; `path` appears only when all is done.
 
     frames: uint8 (height, width, 3) RGB, all of the first one's size; an odd side gets its last row or column
     twice, since H.264 colour needs even sides. fps: 1 to 240. sound: its packets as they are where the container
     takes them, else encoded, and trimmed or filled with silence to the length of the pictures. tags: title, comment,
-    ... (keys are stored in lower case). The suffix chooses the kind: .mp4, .mov, .mkv, .webm. Whatever goes wrong,
-    Ctrl-C included, the partial file is removed. Raises OutputError (place, disk, ffmpeg, frames) and whatever the
-    frames raise.
+    ... (keys are stored in lower case). The suffix chooses the kind: .mp4, .mov, .mkv, .webm. finish: may change
+    the whole file before it gets its name. Whatever goes wrong, Ctrl-C included, the partial file is removed. Raises
+    OutputError (place, disk, ffmpeg, frames) and whatever the frames raise.
     """
     check_output(path, overwrite)
     container, rate = _container(path), _rate(fps)
@@ -144,7 +145,10 @@ def write(
         if sound is not None and count != expected:
             # The frames were not as many as the sound is long.
             _remux(ffmpeg.input_file(part), fitted, count / rate, sound, tags, container)
-        _settle(fitted if fitted.exists() else part, path, overwrite)
+        whole = fitted if fitted.exists() else part
+        if finish is not None:
+            finish(whole)
+        _settle(whole, path, overwrite)
     finally:
         part.unlink(missing_ok=True)
         fitted.unlink(missing_ok=True)
@@ -184,14 +188,21 @@ def join(
     rate = _rate(fps)
     names = pieces[0].with_name("pieces.txt")
     part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
-    names.write_text("".join(["ffconcat version 1.0\n", *(f"file {piece.name}\n" for piece in pieces)]))
-    pictures = ["-f", "concat", *ffmpeg.input_file(names)]
+    names.write_text("".join(["ffconcat version 1.0\n", *(f"file {_listed(piece)}\n" for piece in pieces)]))
+    pictures = ["-f", "concat", "-safe", "0", *ffmpeg.input_file(names)]
     try:
         _remux(pictures, part, frames / rate, sound, tags, _container(path))
         _settle(part, path, overwrite=True)
     finally:
         part.unlink(missing_ok=True)
     return Written(path, frames, float(frames / rate))
+
+
+def _listed(piece: Path) -> str:
+    """A piece as ffmpeg's list names it: whole, since it cuts the list's own place at a question mark; but a name on
+    more than one line can only be left to that."""
+    whole = str(piece.absolute())
+    return piece.name if "\n" in whole else "'file:{}'".format(whole.replace("'", "'\\''"))
 
 
 def stream(
