@@ -59,8 +59,11 @@ _STRENGTH = {
     "t": 0.5, "n": 0.5, "l": 0.5, "k": 0.3,
 }  # fmt: skip
 _VOWEL_STRENGTH = 0.9
-_DECAY = 16.0  # per second; lip contact is ballistic and quicker, a pause lets go slowly
-_DECAYS = {"p": 22.0, "f": 22.0, "sil": 9.0}
+# Per second: a posture is half gone 29 ms after its sound, so that with the sounds' own length an opening or closing
+# gesture takes the 100 to 150 ms that speakers take (Löfqvist & Gracco 1997). Lip contact is ballistic and quicker, a
+# pause lets go slowly.
+_DECAY = 24.0
+_DECAYS = {"p": 30.0, "f": 28.0, "sil": 12.0}
 _FULL_PAUSE = 0.15  # seconds until a pause has its whole strength
 _LONG_PAUSE = 0.6  # seconds; shorter ones are breaths and phrase ends inside the talk
 _SETTLE = 0.22  # seconds between the last sound and closed lips, and between parting lips and the first sound

@@ -66,7 +66,8 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
     curves = torch.from_numpy(speech.to_frames(spoken, FPS))
     head = head_motion(spoken.loudness, FPS, float(random.choice(STYLES)), random)
     frames = min(len(curves), len(head.pose))
-    weights = expression_weights(rig.names, curves[:frames], torch.from_numpy(head.brows[:frames]))
+    brows, smile = (torch.from_numpy(part[:frames]) for part in (head.brows, head.smile))
+    weights = expression_weights(rig.names, curves[:frames], brows, smile)
     return Take(
         features=features,
         weights=weights,

@@ -19,10 +19,10 @@ from emo_cli.training.recordings import SAMPLE_RATE, resample
 
 # Languages by the script that their invented words are written in.
 _BY_SCRIPT = {
-    "latin": "en-us en-us-nyc en-gb en-gb-x-rp en-gb-scotland en-gb-x-gbclan en-gb-x-gbcwmd en-029 af an az bs ca "
+    "latin": "en-us en-us-nyc en-gb-x-rp en-gb-scotland en-gb-x-gbclan en-gb-x-gbcwmd en-029 af an az bs ca "
     "cmn-latn-pinyin cs cy da de eo es es-419 et eu fi fr fr-be fr-ch ga gd gn haw hr ht hu ia id io is it jbo ku la "
     "lb lfn lt ltg lv mi ms mt nb nci nl om pap pl pt pt-br qu quc qya ro sjn sk sl smj sq sv sw tk tn tr uz vi",
-    "cyrillic": "ru ru-lv uk bg be mk kk ky tt ba cv sr",
+    "cyrillic": "ru ru-lv uk bg mk kk ky tt ba cv sr",
     "greek": "el grc",
     "kana": "ja",
     "devanagari": "hi mr ne kok",

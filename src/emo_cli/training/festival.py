@@ -25,9 +25,9 @@ _SAY = """(define (emo-say text stretch file)
   (Parameter.set 'Duration_Stretch stretch)
   (let ((said (utt.synth (eval (list 'Utterance 'Text text)))))
     (utt.save.wave said file 'riff)
-    (mapcar (lambda (s) (format t "%s %f\\n" (item.name s) (item.feat s 'end))) (utt.relation.items said 'Segment))
-    (format t "emo-done\\n")
-    (fflush nil)))"""
+    (mapcar (lambda (part) (format t "emo-segment %s %f\\n" (item.name part) (item.feat part 'end)))
+            (utt.relation.items said 'Segment))))"""
+_END = '(begin (format t "emo-done\\n") (fflush nil))'
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,22 @@ VOICES: dict[str, FestivalVoice] = {
 
 
 class Festival:
-    """One festival process that reads with any installed voice of VOICES; `close` ends it.
+    """A festival process that reads with one voice; `close` ends it.
 
-    Raises InputError where festival is not installed.
+    Voices change festival's own rules for reading, so each needs a process of its own. Raises InputError where festival
+    is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, voice: str) -> None:
         program = shutil.which("festival")
         if program is None:
             raise InputError("festival is missing; install the package festival to make training speech.")
+        self.voice = VOICES[voice]
         self._process = subprocess.Popen(
             [program, "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self._folder = tempfile.TemporaryDirectory()
+        self._tell(f"(voice_{self.voice.name})")
         self._tell(_SAY)
 
     def close(self) -> None:
@@ -78,25 +81,33 @@ class Festival:
         self._process.communicate()
         self._folder.cleanup()
 
-    def speak(self, text: str, voice: str, delivery: Delivery) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
-        """Waveform (samples,) at 16 kHz and phones; `voice` is a key of VOICES. Pitch is the voice's own."""
-        path = Path(self._folder.name) / "speech.wav"
-        known = VOICES[voice]
-        self._tell(f"(voice_{known.name})")
-        self._tell(f'(emo-say "{text.replace(chr(34), "")}" {165 / delivery.rate:.3f} "{path}")')
-        segments = self._segments(voice)
-        waveform, rate = soundfile.read(path, dtype="float32")
-        return resample(waveform, rate, SAMPLE_RATE), from_segments(segments, len(waveform) / rate, known.segments)
+    def speak(self, text: str, delivery: Delivery) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
+        """Waveform (samples,) at 16 kHz and phones. Pitch is the voice's own.
 
-    def _segments(self, voice: str) -> list[tuple[str, float]]:
+        Both are empty where the voice cannot say the text: some have no way to read some letters.
+        """
+        path = Path(self._folder.name) / "speech.wav"
+        plain = text.replace('"', "")
+        self._tell(f'(emo-say "{plain}" {165 / delivery.rate:.3f} "{path}")')
+        self._tell(_END)
+        segments = self._segments()
+        if not segments:
+            return np.zeros(0, np.float32), ()
+        waveform, rate = soundfile.read(path, dtype="float32")
+        phones = from_segments(segments, len(waveform) / rate, self.voice.segments)
+        return resample(waveform, rate, SAMPLE_RATE), phones
+
+    def _segments(self) -> list[tuple[str, float]]:
+        """What was reported until the end mark; nothing after an error, from which festival goes on by itself."""
         assert self._process.stdout is not None
         segments: list[tuple[str, float]] = []
         for line in self._process.stdout:
             if line.startswith("emo-done"):
                 return segments
-            name, stop = line.split()
-            segments.append((name, float(stop)))
-        raise InputError(f"festival ended while it spoke with the voice {voice}. Install its package again.")
+            if line.startswith("emo-segment"):
+                name, _, stop = line.removeprefix("emo-segment").strip().rpartition(" ")
+                segments.append((name, float(stop)))
+        raise InputError("festival ended while it spoke. Install festival and its voices again.")
 
     def _tell(self, expression: str) -> None:
         assert self._process.stdin is not None

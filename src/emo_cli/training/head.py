@@ -26,12 +26,14 @@ class HeadMotion:
         lids: (frames,) float32, 0 open to 1 closed.
         blink_onsets: (frames,) bool, true in the first frame of each blink.
         brows: (frames,) float32, -0.3 drawn down to 1 raised.
+        smile: (frames,) float32, 0 to 1.
     """
 
     pose: np.ndarray
     lids: np.ndarray
     blink_onsets: np.ndarray
     brows: np.ndarray
+    smile: np.ndarray
 
 
 def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.random.Generator) -> HeadMotion:
@@ -46,8 +48,11 @@ def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.rando
     voice = _Voice.listen(np.asarray(loudness, dtype=np.float64), fps)
     pose = style * _pose(voice, fps, random)
     onsets = _blink_onsets(voice, fps, random)
-    brows = np.clip(0.9 * random.uniform(0.4, 1.0) * voice.accent + _drift(len(pose), 0.12, 1.5, fps, random), -0.3, 1)
-    return HeadMotion(pose.astype(np.float32), lids(onsets, fps), onsets, brows.astype(np.float32))
+    raised = 0.9 * random.uniform(0.4, 1.0) * voice.accent + 0.25 * voice.arousal
+    brows = np.clip(raised + _drift(len(pose), 0.12, 1.5, fps, random), -0.3, 1)
+    smile = np.clip(random.uniform(0.2, 0.6) * voice.arousal + _drift(len(pose), 0.06, 2.0, fps, random), 0, 1)
+    turned, brow, cheek = (np.asarray(values, np.float32) for values in (pose, brows, smile))
+    return HeadMotion(turned, lids(onsets, fps), onsets, brow, cheek)
 
 
 def lids(onsets: np.ndarray, fps: float) -> np.ndarray:
@@ -70,10 +75,15 @@ def speed(pose: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Voice:
-    """What the head hears, per video frame: activity 0..1, accent 0..about 1, nod and lift as signed pulses."""
+    """What the head hears, per video frame: activity 0..1, accent 0..about 1, nod and lift as signed pulses.
+
+    arousal: 0..1, how much louder and livelier the last seconds are than usual: energy is the main sign of aroused
+    feeling in a voice (Scherer 2003), and such speech comes with raised brows, smiles and more head motion.
+    """
 
     level: np.ndarray
     activity: np.ndarray
+    arousal: np.ndarray
     accent: np.ndarray
     nod: np.ndarray
     lift: np.ndarray
@@ -86,19 +96,23 @@ class _Voice:
             times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, _smooth(loudness, 0.05, LOUDNESS_RATE)
         )
         activity = np.clip(_smooth(level, 0.4, fps) / 0.5, 0, 1)
+        spread = _smooth(np.abs(level - _smooth(level, 0.5, fps)), 0.8, fps)
+        arousal = np.clip(1.6 * _smooth(level, 0.8, fps) + 1.5 * spread - 0.6, 0, 1)
         rise = fps * _growth(_smooth(level, 0.06, fps))  # per second: syllables that grow loud
         accent = np.clip(_smooth(rise, 0.10, fps) / 3, 0, 1.2)
         # A beat goes down with the accent and swings back: a narrow pulse minus a wide one drifts nowhere.
         nod = _smooth(rise, 0.17, fps) - _smooth(rise, 0.5, fps)
-        return _Voice(level, activity, accent, nod, _phrase_starts(level, fps))
+        return _Voice(level, activity, arousal, accent, nod, _phrase_starts(level, fps))
 
 
 def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
     count = len(voice.level)
-    yaw = _drift(count, 4.4, 1.7, fps, random) + voice.activity * _drift(count, 1.8, 0.7, fps, random)
-    roll = _drift(count, 2.1, 2.0, fps, random) + voice.activity * _drift(count, 0.9, 0.8, fps, random)
+    lively = voice.activity * (0.8 + 0.5 * voice.arousal)
+    yaw = _drift(count, 4.4, 1.7, fps, random) + lively * _drift(count, 1.8, 0.7, fps, random)
+    roll = _drift(count, 2.1, 2.0, fps, random) + lively * _drift(count, 0.9, 0.8, fps, random)
     strength = random.uniform(0.8, 1.2)
     pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - 3.0 * voice.lift)
+    pitch = pitch + _breath(voice, fps, random)
     return np.stack([yaw, pitch, roll], 1)
 
 
@@ -108,6 +122,20 @@ def _phrase_starts(level: np.ndarray, fps: float) -> np.ndarray:
     seconds = np.arange(int(6 * fps)) / fps
     fall = np.exp(-seconds / 0.8) - np.exp(-seconds / 2.4) / 3  # as much below rest as above
     return _smooth(np.convolve(_growth(talking), fall)[: len(level)], 0.12, fps)
+
+
+def _breath(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
+    """Degrees (frames,) of the sway of breathing: 12 to 20 breaths a minute at rest, hardly seen while one talks."""
+    phase = 2 * np.pi * (random.uniform(0.2, 0.33) * np.arange(len(voice.level)) / fps + random.random())
+    return -0.3 * np.sin(phase) * (1 - 0.6 * voice.activity)
+
+
+def _phrase_ends(level: np.ndarray, fps: float) -> np.ndarray:
+    """Frames in which talk falls silent for at least 0.3 seconds."""
+    talking = _smooth((level > 0.2).astype(np.float64), 0.04, fps) > 0.5
+    quiet = round(0.3 * fps)
+    stops = np.flatnonzero(talking[:-1] & ~talking[1:]) + 1
+    return np.array([stop for stop in stops if not talking[stop : stop + quiet].any()], dtype=int)
 
 
 def _growth(values: np.ndarray) -> np.ndarray:
@@ -129,7 +157,11 @@ def _drift(count: int, spread: float, memory: float, fps: float, random: np.rand
 
 
 def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
-    """Choose where blinks begin: gamma-spaced, mean 3.6 s, most of them moved to where the voice rests nearby."""
+    """Choose where blinks begin: gamma-spaced, mean 3.6 s, most of them moved to where the voice rests nearby.
+
+    The end of a phrase within a second draws a blink to itself (Nakano & Kitazawa 2010).
+    """
+    ends = _phrase_ends(voice.level, fps)
     onsets = np.zeros(len(voice.level), dtype=bool)
     spacing = int(np.ceil(BLINK_SPACING * fps / BLINK_RATE))
     last = len(onsets) - int(np.ceil(len(BLINK) * fps / BLINK_RATE))  # whole blinks only
@@ -138,7 +170,9 @@ def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.
         onset = round(due * fps)
         if random.random() < 0.6:
             first = max(onset - round(0.5 * fps), 0)
-            onset = first + int(np.argmin(voice.level[first : min(onset + round(0.5 * fps), last) + 1]))
+            near = ends[np.abs(ends - onset) <= fps]
+            quietest = first + int(np.argmin(voice.level[first : min(onset + round(0.5 * fps), last) + 1]))
+            onset = int(random.choice(near)) + int(random.integers(0, 5)) if len(near) else quietest
         if previous + spacing <= onset <= last:
             onsets[onset] = True
             previous = onset

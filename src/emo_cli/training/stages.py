@@ -37,6 +37,7 @@ STAGES = ("hearing", "head", "video")
 class Preset:
     """All sizes and settings of one kind of model, with the schedule of each stage.
 
+    evidence: the sound encoder is also told what an acoustic model of real speakers thinks (acoustics.py).
     widths: channels of the two levels; clips: per step and process; head_clips: extra clips per step on which only the
     head's tokens learn, since nods are learned slowly from few clips.
     """
@@ -53,6 +54,7 @@ class Preset:
     video: Schedule
     clips: int
     head_clips: int
+    evidence: bool = False
 
 
 MINI = Preset(
@@ -67,12 +69,13 @@ MINI = Preset(
     head_width=96,
     tokens=10,
     sound_width=160,
-    corpus_minutes=320.0,
+    corpus_minutes=480.0,
     hearing=Schedule(steps=10_000, rate=1.5e-3, warmup=50, floor=0.02, betas=(0.9, 0.999)),
     head=Schedule(steps=2500, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
     video=Schedule(steps=2400, rate=1.2e-3),
     clips=8,
     head_clips=24,
+    evidence=True,
 )
 PRESETS = {"mini": MINI}
 
@@ -160,7 +163,8 @@ def train(options: TrainOptions, report: Report) -> Path:
         write_corpus(corpus, preset.corpus_minutes, options.seed, options.workers)
     stages = (options.stage,) if options.stage else STAGES
     if "hearing" in stages:
-        train_hearing(corpus, options.out / "hearing", _cut(preset.hearing, options), options.seed, report)
+        schedule = _cut(preset.hearing, options)
+        train_hearing(corpus, options.out / "hearing", schedule, options.seed, report, evidence=preset.evidence)
     if stages == ("hearing",):
         return options.out / "hearing"
     if options.processes == 1:

@@ -10,7 +10,9 @@ from emo_cli.training.rig import LOWER_LIP, UPPER_LIP, Rig, sides
 
 # One row per muscle action: (expression, what drives it, weight at full drive).
 SHAPES = (
-    ("jawOpen", "jaw", 0.33),  # lively speech drops the chin about a third of a full yawn
+    # An open vowel parts the lips by about 12 mm in conversation (Fromkin 1964) and twice as far in shouting
+    # (Schulman 1989); lively speech lies between: 20 mm.
+    ("jawOpen", "jaw", 0.62),
     ("mouthStretch", "wide", 0.34),  # risorius pulls the corners aside in spread vowels
     ("mouthSmile", "wide", 0.18),  # zygomaticus lifts them a little; stretch alone looks like a grimace
     ("mouthDimple", "wide", 0.10),  # buccinator tucks the corners in against the teeth
@@ -25,6 +27,9 @@ SHAPES = (
     ("mouthRollUpper", "press", 0.12),
     ("mouthRollLower", "labiodental", 0.46),  # in f and v the lower lip goes back under the upper teeth
     ("mouthShrugUpper", "labiodental", 0.15),  # and the upper lip makes room for them
+    ("mouthSmile", "smile", 0.50),  # a voice full of energy smiles with mouth and eyes
+    ("cheekSquint", "smile", 0.35),
+    ("eyeSquint", "smile", 0.15),
     ("browInnerUp", "brows up", 0.60),  # frontalis lifts the inner brow more than the outer one
     ("browOuterUp", "brows up", 0.45),
     ("browDown", "brows down", 0.60),  # corrugator draws them together and down
@@ -55,13 +60,18 @@ MOUTH = (0, 2, 13, 14, 17, 37, 50, 61, 78, 81, 84, 148, 152, 172, 178, 267, 280,
 """Points that tell an open jaw from bared lips: lips, chin, jaw line and cheeks."""
 
 
-def expression_weights(names: tuple[str, ...], curves: torch.Tensor, brows: torch.Tensor | None = None) -> torch.Tensor:
+def expression_weights(
+    names: tuple[str, ...],
+    curves: torch.Tensor,
+    brows: torch.Tensor | None = None,
+    smile: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Turn articulation (..., frames, 10), 0..1, into weights (..., frames, 53) of the expressions `names`.
 
-    `brows` (..., frames) runs from -1 (drawn down) to 1 (raised); without it they rest. Blinks are no expression
-    here: they are a stream of their own (`HeadMotion.lids`).
+    `brows` (..., frames) runs from -1 (drawn down) to 1 (raised), `smile` (..., frames) from 0 to 1; without them the
+    face rests. Blinks are no expression here: they are a stream of their own (`HeadMotion.lids`).
     """
-    drive = _drives(curves, brows)
+    drive = _drives(curves, brows, smile)
     weights = curves.new_zeros(*curves.shape[:-1], len(names))
     for expression, name, amount in SHAPES:
         for row in sides(names, expression):
@@ -69,7 +79,9 @@ def expression_weights(names: tuple[str, ...], curves: torch.Tensor, brows: torc
     return weights
 
 
-def _drives(curves: torch.Tensor, brows: torch.Tensor | None) -> dict[str, torch.Tensor]:
+def _drives(
+    curves: torch.Tensor, brows: torch.Tensor | None, smile: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
     curve = {name: curves[..., row] for row, name in enumerate(CURVES)}
     apart = 1 - curve["close"]
     brows = torch.zeros_like(apart) if brows is None else brows
@@ -85,6 +97,8 @@ def _drives(curves: torch.Tensor, brows: torch.Tensor | None) -> dict[str, torch
         "upper": curve["upper"] * apart,
         "press": curve["press"] * curve["close"],
         "labiodental": curve["labiodental"] * apart,
+        # Rounded lips cannot be drawn aside.
+        "smile": torch.zeros_like(apart) if smile is None else smile * (1 - 0.7 * curve["round"]),
         "brows up": brows.clamp(min=0),
         "brows down": (-brows).clamp(min=0),
     }

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.errors import InputError
 from emo_cli.training import espeak, festival, flite, sentences
 from emo_cli.training.deliveries import Delivery
 from emo_cli.training.phones import Phone
@@ -19,6 +20,7 @@ UNSEEN = ("flite:awb", "espeak:it", "espeak:sv")
 
 _FESTIVAL_SHARE, _FLITE_SHARE, _ENGLISH_SHARE = 0.3, 0.22, 0.2  # the rest is espeak-ng in any language
 _EVEN_SHARE = 0.14
+_TEXTS = 20  # tried with a voice before it is taken for broken
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class InstalledSpeakers:
     def __init__(self) -> None:
         self._espeak, self._flite = espeak.Espeak(), flite.Flite()
         self._guests = festival.installed()
-        self._festival: festival.Festival | None = None
+        self._festivals: dict[str, festival.Festival] = {}
 
     def cast(self, rng: np.random.Generator, unseen: bool) -> str:
         """A voice for one recording: voices made from people are heard about half of the time."""
@@ -69,21 +71,25 @@ class InstalledSpeakers:
     def say(self, voice: str, rng: np.random.Generator) -> Spoken:
         """One in seven is slow and even in pitch, ready to be sung."""
         program, name = voice.split(":")
-        text = self._text(program, name, rng)
         delivery = Delivery(int(rng.integers(90, 240)), int(rng.integers(5, 95)), int(rng.integers(15, 95)))
         even = rng.random() < _EVEN_SHARE
         if even:
             delivery = Delivery(int(rng.integers(80, 130)), int(rng.integers(20, 99)), int(rng.integers(0, 30)))
-        waveform, phones = self._program(program).speak(text, name, delivery)
-        return Spoken(waveform, phones, voice, even)
+        for _ in range(_TEXTS):
+            waveform, phones = self._spoken(program, name, self._text(program, name, rng), delivery)
+            if phones:
+                return Spoken(waveform, phones, voice, even)
+        raise InputError(f"{program} cannot speak with its voice {name}. Install the voice again.")
 
-    def _program(self, name: str) -> espeak.Espeak | flite.Flite | festival.Festival:
-        if name != "festival":
-            return self._espeak if name == "espeak" else self._flite
-        if self._festival is None:
-            self._festival = festival.Festival()
-            weakref.finalize(self, self._festival.close)
-        return self._festival
+    def _spoken(
+        self, program: str, name: str, text: str, delivery: Delivery
+    ) -> tuple[NDArray[np.float32], tuple[Phone, ...]]:
+        if program != "festival":
+            return (self._espeak if program == "espeak" else self._flite).speak(text, name, delivery)
+        if name not in self._festivals:
+            self._festivals[name] = festival.Festival(name)
+            weakref.finalize(self, self._festivals[name].close)
+        return self._festivals[name].speak(text, delivery)
 
     def _text(self, program: str, name: str, rng: np.random.Generator) -> str:
         if program == "espeak":
