@@ -26,6 +26,7 @@ ALLOWED = {
     "hub": "errors catalogue weights",
     "download": "errors catalogue weights hub",
     "provenance": "video",
+    "credentials": "errors provenance",
     "ffmpeg": "errors",
     "pipes": "errors",
     "tracks": "ffmpeg",
@@ -58,16 +59,16 @@ ALLOWED = {
     "pipeline": "errors ahead family clips stored sound_encoders portrait speech networks chart sampling segments "
     "hallo_masks identity wav2vec whisper regions landmark_images",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
-    "animate": "errors family device weights download pipes provenance video vocals portrait speech networks segments "
-    "unfinished pipeline checkpoints face landmark_images regions",
+    "animate": "errors family device weights download pipes provenance credentials video vocals portrait speech "
+    "networks segments unfinished pipeline checkpoints face landmark_images regions",
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline checkpoints animate",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline",
-    "cli": "errors animate batch bench checkpoints catalogue device doctor download inspection provenance training "
-    "weights",
+    "cli": "errors animate batch bench checkpoints catalogue credentials device doctor download inspection "
+    "provenance training weights",
 }  # fmt: skip
 
 

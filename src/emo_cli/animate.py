@@ -11,14 +11,16 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from emo_cli import device, landmark_images, pipes, provenance, speech, video
+from emo_cli import credentials, device, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe, open_model
+from emo_cli.credentials import Identity
 from emo_cli.device import Placement
 from emo_cli.download import fetched
 from emo_cli.errors import ModelError
@@ -159,17 +161,20 @@ def animate(
     progress: Progress | None = None,
     loaded: Loaded | None = None,
     unfinished: Path | None = None,
+    sign: Identity | None = None,
 ) -> Video:
     """Make one video from file names; whatever can fail fast is tried before the model is loaded.
 
-    loaded: for callers who make many videos; unfinished: see `perform`. Raises an EmoError of the kind that fits; then
-    nothing is written.
+    loaded: for callers who make many videos; unfinished, sign: see `perform`. Raises an EmoError of the kind that fits;
+    then nothing is written.
     """
     progress = progress or Silence()
     began = time.perf_counter()
     pipes.check(options.photo, options.sound, options.path)
     if options.path != pipes.STANDARD:
         video.check_output(options.path, overwrite=options.overwrite)
+    if sign is not None:
+        credentials.check(sign, options.path)
     folder = fetched(options.model, progress) if options.download else locate(options.model)
     place = device.choose(options.device, options.dtype)
     progress.stage("reading the photo and the sound")
@@ -180,7 +185,7 @@ def animate(
     with device.memory_guard(place.device), device.cores_for(family.threads):
         loaded = loaded or Loaded()
         pipeline = loaded.open(folder, options.model, place)
-        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished)
+        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign)
 
 
 def hear(options: AnimateOptions, family: Family) -> Sound:
@@ -206,12 +211,14 @@ def perform(
     began: float | None = None,
     weights: str | None = None,
     unfinished: Path | None = None,
+    sign: Identity | None = None,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
 
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
     for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
-    goes on from there; the caller removes it.
+    goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into a video
+    that is made in one go.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -253,7 +260,8 @@ def perform(
     elif kept:
         written = kept.write(options.path, shown, recipe.fps, sound, tags)
     else:
-        written = video.write(options.path, shown, recipe.fps, sound, tags, overwrite=options.overwrite)
+        finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
+        written = video.write(options.path, shown, recipe.fps, sound, tags, options.overwrite, finish)
     timings = Timings(ready - began, time.perf_counter() - ready)
     return Video(
         path=written.path,

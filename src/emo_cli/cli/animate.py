@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typer import get_app_dir
+
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
 
@@ -34,6 +36,7 @@ def animate(
     sound: take.SoundArgument,
     output: take.OutputOption = None,
     overwrite: take.OverwriteOption = False,
+    sign: take.SignOption = None,
     quiet: take.QuietOption = False,
     json: take.JsonOption = False,
     motion: take.MotionOption = 1.0,
@@ -62,6 +65,7 @@ def animate(
         report.stage("starting")
         from emo_cli.animate import AnimateOptions
         from emo_cli.animate import animate as make
+        from emo_cli.credentials import identity
 
         wishes = AnimateOptions(
             photo=photo, sound=sound, output=output, overwrite=overwrite,
@@ -69,7 +73,8 @@ def animate(
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             model=model, download=download, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
         )  # fmt: skip
-        video = make(wishes, report)
+        signer = identity(sign, Path(get_app_dir("emo")) / "signing") if sign else None
+        video = make(wishes, report, sign=signer)
         report.result(_record(video), _sentence(video))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
 
 if TYPE_CHECKING:
+    from emo_cli.credentials import Manifest
     from emo_cli.inspection import Effort, FaceSeen, Inspection, SoundHeard
     from emo_cli.provenance import Marks
 
@@ -82,10 +84,11 @@ def inspect(
 
 def _tell_of_video(path: Path, report: Report) -> None:
     report.stage("reading what the video says about itself")
-    from emo_cli import provenance
+    from emo_cli import credentials, provenance
 
-    marks = provenance.read(path)
-    report.result(marks, "\n".join(_mark_lines(marks)))
+    marks, manifest = provenance.read(path), credentials.read(path)
+    lines = [*_mark_lines(marks), *_manifest_lines(manifest)]
+    report.result({**asdict(marks), "manifest": manifest and asdict(manifest)}, "\n".join(lines))
 
 
 def _lines(found: Inspection) -> Iterator[str]:
@@ -125,3 +128,12 @@ def _mark_lines(marks: Marks) -> Iterator[str]:
     else:
         yield f"{marks.file}: {marks.description}"
         yield from (f"  {name}: {value}" for name, value in marks.record.items())
+
+
+def _manifest_lines(manifest: Manifest | None) -> Iterator[str]:
+    if manifest is None:
+        return
+    state = "unchanged since" if manifest.valid else "CHANGED SINCE, or wrongly signed"
+    known = "a trusted authority vouches for the signer" if manifest.trusted else "nobody known vouches for the signer"
+    yield f"content credentials: signed by {manifest.signer}, {state}; {known}"
+    yield f"  digitalSourceType: {manifest.source_type}"

@@ -50,6 +50,13 @@ OverwriteOption = Annotated[bool, file("--overwrite", help="Replace the output i
 QuietOption = Annotated[bool, file("--quiet", "-q", help="Say nothing but errors.", envvar="EMO_QUIET")]
 JSON_HELP = "Print the result as one JSON object on stdout (on stderr with -o -); all else on stderr."
 JsonOption = Annotated[bool, file("--json", help=JSON_HELP)]
+SIGN_HELP = (
+    "Sign content credentials (C2PA) into the video: two PEM files, or self for a certificate made on this machine. "
+    "Needs `pip install 'emo-cli\\[c2pa]'`."
+)
+SignOption = Annotated[
+    str | None, file("--sign", metavar="CERT,KEY", help=SIGN_HELP, show_default=False, envvar="EMO_SIGN")
+]
 
 MotionOption = Annotated[float, factor(help="How far the head moves; 0 holds it still.", envvar="EMO_MOTION")]
 EXPRESSION_HELP = "How strongly the face moves besides the lips."
