@@ -75,7 +75,7 @@ def test_guidance_leads_away_from_silence() -> None:
 
 def test_overlapping_windows_blend_to_their_mean() -> None:
     latents = torch.zeros(1, 4, 1)
-    blended = sampling.blended(latents, [(0, 1, 2), (2, 3)], lambda part, window: part + len(window))
+    blended = sampling.blended(latents, [(0, 1, 2), (2, 3)], lambda part, group: part + len(group[0]))
     assert blended.flatten().tolist() == [3, 3, 2.5, 2]
 
 

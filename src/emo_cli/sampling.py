@@ -15,6 +15,9 @@ from torch import Tensor
 from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.networks.head import HeadInput
 
+Window = tuple[int, ...]
+"""Which frames are denoised together."""
+
 SHIFT = 4.0
 """Flow times lean to the noisy side: smooth fields can be read through a lot of noise."""
 
@@ -73,8 +76,9 @@ class FlowClip:
 
 @dataclass(frozen=True)
 class FlowStep:
-    """Where the clip is (t of the latents, angle of the head's numbers) and where it goes next."""
+    """Which step it is, where the clip is (t of the latents, angle of the head's numbers) and where it goes next."""
 
+    index: int
     t: float
     next_t: float
     angle: float
@@ -85,7 +89,7 @@ def flow_steps(steps: int) -> list[FlowStep]:
     """From pure noise to the clean clip; more of the way near the noise, where smooth motion is decided."""
     u = torch.linspace(1, 0, steps + 1)
     t, angle = shifted(u, SHIFT).tolist(), (u * (math.pi / 2)).tolist()
-    return [FlowStep(t[i], t[i + 1], angle[i], angle[i + 1]) for i in range(steps)]
+    return [FlowStep(i, t[i], t[i + 1], angle[i], angle[i + 1]) for i in range(steps)]
 
 
 FlowPredict = Callable[[FlowClip, FlowStep], FlowClip]
@@ -144,13 +148,18 @@ def ddim_step(latents: Tensor, v: Tensor, here: Tensor, there: Tensor) -> Tensor
 
 
 def blended(
-    latents: Tensor, windows: Sequence[tuple[int, ...]], predict: Callable[[Tensor, tuple[int, ...]], Tensor]
+    latents: Tensor, windows: Sequence[Window], predict: Callable[[Tensor, Sequence[Window]], Tensor], at_once: int = 1
 ) -> Tensor:
-    """One prediction for all frames (batch, frames, ...) from overlapping windows: the mean where they overlap."""
+    """One prediction for all frames (1, frames, ...) from overlapping windows: the mean where they overlap.
+
+    at_once: how many windows (equally long) `predict` gets as one batch.
+    """
     total = torch.zeros_like(latents)
     count = torch.zeros(latents.shape[1])
-    for window in windows:
-        frames = list(window)
-        total[:, frames] += predict(latents[:, frames], window)
-        count[frames] += 1
+    for first in range(0, len(windows), at_once):
+        group = windows[first : first + at_once]
+        said = predict(torch.cat([latents[:, list(window)] for window in group]), group)
+        for prediction, window in zip(said, group, strict=True):
+            total[0, list(window)] += prediction
+            count[list(window)] += 1
     return total / count.view(1, -1, *[1] * (latents.dim() - 2))

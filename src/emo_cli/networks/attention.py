@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from emo_cli.networks.reuse import Change, anew
+
 
 @dataclass(frozen=True)
 class KeysValues:
@@ -97,12 +99,13 @@ class FeedForward(nn.Module):
 class BlockContext:
     """What one spatial block attends to besides its own frame; a field is None when it plays no part.
 
-    lips: how much of the sound's part is added, 1 as trained.
+    lips: how much of the sound's part is added, 1 as trained; change: gives what the parts that do not listen add.
     """
 
     reference: KeysValues | None = None
     cross: KeysValues | None = None
     lips: float = 1.0
+    change: Change = anew
 
 
 class SpatialBlock(nn.Module):
@@ -135,14 +138,14 @@ class SpatialBlock(nn.Module):
         """x (rows, tokens, width) -> the block's output, and norm1(x): what a ReferenceNet hands over."""
         normed = self.norm1(x)
         joined = None if self.cross == "reference" else context.reference
-        x = x + self.attn1(normed, joined, beside_itself=True)
-        if self.cross == "reference":
-            if context.reference is not None:
-                x = x + self.attn2(self.norm2(x), context.reference)
-        elif self.cross != "none":
-            scale = self.cross_scale * (context.lips if self.cross == "audio" else 1.0)
-            x = x + scale * self._cross_attention(x, context.cross)
-        return x + self.ff(self.norm3(x)), normed
+        x = x + context.change(lambda: self.attn1(normed, joined, beside_itself=True))
+        if self.cross == "audio":
+            x = x + self.cross_scale * context.lips * self._cross_attention(x, context.cross)
+        elif self.cross == "identity":
+            x = x + context.change(lambda: self._cross_attention(x, context.cross))
+        elif self.cross == "reference" and (portrait := context.reference) is not None:
+            x = x + context.change(lambda: self.attn2(self.norm2(x), portrait))
+        return x + context.change(lambda: self.ff(self.norm3(x))), normed
 
     def _cross_attention(self, x: Tensor, context: KeysValues | None) -> Tensor:
         if context is None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from emo_cli.networks.attention import Attention, FeedForward, KeysValues
+from emo_cli.networks.reuse import Change, anew
 
 LONGEST_WINDOW = 64
 
@@ -67,11 +68,16 @@ class TemporalTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, frames: int, motion: Tensor | None, speed: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, frames: int, motion: Tensor | None, speed: Tensor | None, change: Change = anew
+    ) -> Tensor:
         """x (batch * frames, channels, h, w); motion (batch, earlier, channels, h, w) comes before it in time.
 
         speed: (batch, frames, width) features of EMO's speed layers.
         """
+        return x + change(lambda: self._change(x, frames, motion, speed))
+
+    def _change(self, x: Tensor, frames: int, motion: Tensor | None, speed: Tensor | None) -> Tensor:
         height, width = x.shape[-2:]
         clip = x.unflatten(0, (-1, frames))
         earlier = 0 if motion is None else motion.shape[1]
@@ -85,7 +91,7 @@ class TemporalTransformer(nn.Module):
         context = None if speed is None else block.speed_attention.keys_values(speed)
         tokens = self.proj_out(block(tokens, earlier, context))  # (batch * h * w, frames, channels)
         moved = tokens.unflatten(0, (-1, height * width)).permute(0, 2, 3, 1)  # (batch, frames, channels, h * w)
-        return x + moved.reshape(x.shape)
+        return moved.reshape(x.shape)
 
 
 class TemporalModule(nn.Module):
@@ -98,6 +104,8 @@ class TemporalModule(nn.Module):
         block = TemporalBlock(channels, heads, layers, feed_forward, speed_width)
         self.temporal_transformer = TemporalTransformer(channels, groups, block)
 
-    def forward(self, x: Tensor, frames: int, motion: Tensor | None, speed: Tensor | None) -> Tensor:
-        out: Tensor = self.temporal_transformer(x, frames, motion, speed)
+    def forward(
+        self, x: Tensor, frames: int, motion: Tensor | None, speed: Tensor | None, change: Change = anew
+    ) -> Tensor:
+        out: Tensor = self.temporal_transformer(x, frames, motion, speed, change)
         return out

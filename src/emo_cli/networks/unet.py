@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from emo_cli.networks.attention import BlockContext, KeysValues, SpatialBlock, SpatialTransformer
 from emo_cli.networks.audio import AudioBlock, AudioTransformer, HierarchicalAudioBlock, RegionMasks
 from emo_cli.networks.head import HeadInput, HeadPrediction, HeadStream
+from emo_cli.networks.reuse import Change, Reuse, anew
 from emo_cli.networks.temporal import TemporalModule
 from emo_cli.stored import StoredNetwork, recorded
 
@@ -73,7 +74,12 @@ class Walk:
     audio: Iterator[tuple[KeysValues, ...]] | None
     motion: Iterator[Tensor] | None
     lips: float = 1.0
+    reuse: Reuse | None = None
     hidden: list[Tensor] = field(default_factory=list)
+
+    def change(self, depth: int) -> Change:
+        """How the layers of a level come to what they add."""
+        return anew if self.reuse is None else self.reuse.at(depth)
 
 
 def timestep_features(t: Tensor, width: int) -> Tensor:
@@ -107,7 +113,11 @@ class ResnetBlock(nn.Module):
         self.norm2, self.conv2 = nn.GroupNorm(groups, wide), nn.Conv2d(wide, wide, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, change: Change = anew) -> Tensor:
+        out: Tensor = self.conv_shortcut(x) + change(lambda: self._change(x, embedding))
+        return out
+
+    def _change(self, x: Tensor, embedding: Tensor) -> Tensor:
         hidden = self.conv1(functional.silu(self.norm1(x)))
         time = self.time_emb_proj(embedding)[..., None, None]
         if self.scale_shift:
@@ -115,7 +125,7 @@ class ResnetBlock(nn.Module):
             hidden = self.norm2(hidden) * (1 + scale) + shift
         else:
             hidden = self.norm2(hidden + time)
-        out: Tensor = self.conv_shortcut(x) + self.conv2(functional.silu(hidden))
+        out: Tensor = self.conv2(functional.silu(hidden))
         return out
 
 
@@ -156,9 +166,15 @@ class Level(nn.Module):
     """The layers at one resolution: resnet, spatial attention, audio attention, temporal attention, repeated."""
 
     def __init__(
-        self, layers: Sequence[dict[str, nn.Module]], tail: nn.Module | None = None, down: int = 0, up: int = 0
+        self,
+        layers: Sequence[dict[str, nn.Module]],
+        depth: int,
+        tail: nn.Module | None = None,
+        down: int = 0,
+        up: int = 0,
     ) -> None:
         super().__init__()
+        self.depth = depth
         self.resnets = nn.ModuleList([layer["resnet"] for layer in layers])
         if tail is not None:
             self.resnets.append(tail)
@@ -173,11 +189,12 @@ class Level(nn.Module):
 
     def layer(self, index: int, x: Tensor, walk: Walk) -> Tensor:
         """x (rows, channels, h, w) through layer `index`."""
-        x = self.resnets[index](x, walk.embedding)
+        change = walk.change(self.depth)
+        x = self.resnets[index](x, walk.embedding, change)
         if "attention" in self.kinds:
             reference = next(walk.reference) if walk.reference else None
             cross = next(walk.cross) if walk.cross else None
-            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross, walk.lips))
+            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross, walk.lips, change))
             walk.hidden.append(normed)
         if "audio" in self.kinds:
             module = self.get_submodule(f"audio_modules.{index}")
@@ -185,7 +202,7 @@ class Level(nn.Module):
             x = module.hear(x, next(walk.audio) if walk.audio else None, walk.masks)
         if "temporal" in self.kinds:
             motion = next(walk.motion) if walk.motion else None
-            x = self.get_submodule(f"motion_modules.{index}")(x, walk.frames, motion, walk.speed)
+            x = self.get_submodule(f"motion_modules.{index}")(x, walk.frames, motion, walk.speed, change)
         return x
 
 
@@ -262,11 +279,11 @@ class UNet(StoredNetwork):
         for level, wide in enumerate(widths):
             before = widths[max(level - 1, 0)]
             rows = [layer(before if i == 0 else wide, wide, level, before if i == 0 else wide) for i in range(layers)]
-            self.down_blocks.append(Level(rows, down=wide if level < last else 0))
+            self.down_blocks.append(Level(rows, level, down=wide if level < last else 0))
             skips += [wide] * layers + ([wide] if skip_inputs and level < last else [])
         deepest = widths[-1]
         tail = ResnetBlock(deepest, deepest, embedding, groups, scale_shift)
-        self.mid_block = Level([layer(deepest, deepest, last, deepest, middle=True)], tail)
+        self.mid_block = Level([layer(deepest, deepest, last, deepest, middle=True)], last, tail)
         self.up_blocks = nn.ModuleList()
         below = deepest
         for level in range(last, -1, -1):
@@ -274,7 +291,7 @@ class UNet(StoredNetwork):
             rows = []
             for i in range(layers + 1 if skip_inputs else layers):
                 rows.append(layer((below if i == 0 else wide) + skips.pop(), wide, level, inner))
-            self.up_blocks.append(Level(rows, up=wide if level > 0 else 0))
+            self.up_blocks.append(Level(rows, level, up=wide if level > 0 else 0))
             below = wide
         if head_width is not None:
             self.head = HeadStream(head_width, head_audio, embedding, deepest)
@@ -308,13 +325,16 @@ class UNet(StoredNetwork):
         layers = [m for level in self.levels() for m in level.modules() if isinstance(m, AudioTransformer)]
         return tuple(layer.keys_values(rows) for layer in layers)
 
-    def forward(self, latents: Tensor, t: Tensor, conditions: Conditions) -> Prediction:
-        """latents (batch, frames, channels, h, w), t (batch,) or (batch, frames) -> Prediction of the same shape."""
+    def forward(self, latents: Tensor, t: Tensor, conditions: Conditions, reuse: Reuse | None = None) -> Prediction:
+        """latents (batch, frames, channels, h, w), t (batch,) or (batch, frames) -> Prediction of the same shape.
+
+        reuse: what may be kept from step to step; its `begin` is the caller's.
+        """
         batch, frames = latents.shape[:2]
         x, walk = self._enter(latents, t, conditions)
+        walk.reuse = reuse
         x, skips = self._descend(x, walk)
-        x = self.mid_block.layer(0, x, walk)
-        x = self.mid_block.resnets[1](x, walk.embedding)
+        x = self._turn(x, walk)
         head = None
         if conditions.head is not None:
             head, feature = self.think(conditions, walk.embedding, x.mean(dim=(2, 3)).unflatten(0, (batch, frames)))
@@ -328,8 +348,7 @@ class UNet(StoredNetwork):
         still = Conditions(identity=identity)
         x, walk = self._enter(latents[:, None], torch.zeros(len(latents), device=latents.device), still)
         x, skips = self._descend(x, walk)
-        x = self.mid_block.resnets[1](self.mid_block.layer(0, x, walk), walk.embedding)
-        self._ascend(x, skips, walk)
+        self._ascend(self._turn(x, walk), skips, walk)
         return Reference(tuple(walk.hidden))
 
     def think(
@@ -386,6 +405,11 @@ class UNet(StoredNetwork):
                 x = block.downsamplers[0](x)
                 skips += [x] if self.skip_inputs else []
         return x, skips
+
+    def _turn(self, x: Tensor, walk: Walk) -> Tensor:
+        middle = self.mid_block
+        out: Tensor = middle.resnets[1](middle.layer(0, x, walk), walk.embedding, walk.change(middle.depth))
+        return out
 
     def _ascend(self, x: Tensor, skips: list[Tensor], walk: Walk) -> Tensor:
         for block in _as_levels(self.up_blocks):

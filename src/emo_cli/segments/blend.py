@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -83,19 +83,20 @@ class Blend:
         self.trail.append(latents[:, -family.window :])
         shift = step.index * family.window_shift
         windows = clips.windows(latents.shape[1], family.window, family.overlap, shift, closed=family.exact)
-        return sampling.blended(latents, list(windows), lambda part, window: self._say(part, window, step.t))
+        at_once = self.scene.settings.windows
+        return sampling.blended(latents, list(windows), partial(self._say, step), at_once)
 
-    def _say(self, latents: Tensor, window: tuple[int, ...], t: float) -> Tensor:
-        """What the network says about one window, guidance included."""
+    def _say(self, step: sampling.Step, latents: Tensor, windows: Sequence[sampling.Window]) -> Tensor:
+        """What the network says about some windows (windows, frames, channels, h, w), guidance included."""
         scene = self.scene
-        noisy, times = latents.to(scene.device, scene.dtype), torch.tensor([t], device=scene.device)
-        place = [self.segment.start - self.known + index for index in window]
+        noisy, times = latents.to(scene.device, scene.dtype), torch.full((len(windows),), step.t, device=scene.device)
+        place = [self.segment.start - self.known + index for window in windows for index in window]
         lips = scene.settings.strength.lips
         # Keys and values of a window's sound are cheap to make again; those of a whole song would fill the memory.
         heard = scene.backbone.listen(scene.hear_at(place))
         full = Conditions(reference=scene.reference, face=scene.located(place), audio=heard, lips=lips)
         with_sound = scene.backbone(noisy, times, full).sample.float().cpu()
-        if scene.guidance == 1 or (scene.family.exact and scene.guidance < 1):
+        if not scene.asks_silence(step.index) or (scene.family.exact and scene.guidance < 1):
             return with_sound
         without = scene.backbone(noisy, times, Conditions(lips=lips)).sample.float().cpu()
         return sampling.guided(with_sound, without, scene.guidance)

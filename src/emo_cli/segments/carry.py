@@ -14,7 +14,9 @@ from emo_cli import sampling
 from emo_cli.clips import ClipPlan, Segment
 from emo_cli.networks.attention import KeysValues
 from emo_cli.networks.codec import Motion
+from emo_cli.networks.reuse import Reuse
 from emo_cli.networks.unet import Conditions, Reference
+from emo_cli.segments.guide import Guide, Said
 from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
@@ -130,13 +132,16 @@ def _prediction(scene: Scene, segment: Segment, seen: Seen) -> sampling.Predict:
         masks=scene.masks,
     )
 
+    guide = Guide(scene, (scene.guidance,))
+
     def predict(latents: Tensor, step: sampling.Step) -> Tensor:
         noisy, times = latents.to(scene.device, scene.dtype), torch.tensor([step.t], device=scene.device)
-        with_sound = scene.backbone(noisy, times, full).sample.float().cpu()
-        if scene.guidance == 1:
-            return with_sound
-        without = scene.backbone(noisy, times, silent).sample.float().cpu()
-        return sampling.guided(with_sound, without, scene.guidance)
+
+        def say(conditions: Conditions, reuse: Reuse | None) -> Said:
+            return (scene.backbone(noisy, times, conditions, reuse).sample.float().cpu(),)
+
+        (said,) = guide(step.index, partial(say, full), partial(say, silent))
+        return said
 
     return predict
 

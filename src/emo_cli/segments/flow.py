@@ -12,8 +12,10 @@ from emo_cli import sampling
 from emo_cli.chart.whitening import HeadState
 from emo_cli.clips import ClipPlan, Segment
 from emo_cli.networks.codec import Motion
+from emo_cli.networks.reuse import Reuse
 from emo_cli.networks.unet import Conditions
 from emo_cli.sampling import FlowClip, FlowPredict, FlowStep
+from emo_cli.segments.guide import Guide, Said
 from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
@@ -49,7 +51,9 @@ def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadStat
     pose = state.pose / (whitening.kappa * scene.speed)[:, None]
     seen = torch.tensor([not first])
 
-    def say(clip: FlowClip, step: FlowStep, heard: bool) -> FlowClip:
+    guide = Guide(scene, (scene.guidance, scene.family.head_guidance))
+
+    def say(clip: FlowClip, step: FlowStep, heard: bool, reuse: Reuse | None) -> Said:
         times = torch.full((1, known + segment.length), step.t)
         times[:, :known] = float(first)  # clean frames have time 0; where there are none yet, all is noise
         conditions = Conditions(
@@ -60,19 +64,12 @@ def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadStat
             head=sampling.head_input(whitening, clip.numbers, pose, state.known_lids, seen).to(device, dtype),
         )
         noisy = torch.cat([earlier, clip.latents], dim=1).to(device, dtype)
-        said = scene.backbone(noisy, times.to(device), conditions)
+        said = scene.backbone(noisy, times.to(device), conditions, reuse)
         assert said.head is not None
         v = whitening.gather(said.head.pose[:, known:].float().cpu(), said.head.blinks.float().cpu())
-        return FlowClip(said.sample[:, known:].float().cpu(), v)
+        return said.sample[:, known:].float().cpu(), v
 
     def predict(clip: FlowClip, step: FlowStep) -> FlowClip:
-        with_sound = say(clip, step, True)
-        if scene.guidance == 1:
-            return with_sound
-        without = say(clip, step, False)
-        return FlowClip(
-            sampling.guided(with_sound.latents, without.latents, scene.guidance),
-            sampling.guided(with_sound.numbers, without.numbers, scene.family.head_guidance),
-        )
+        return FlowClip(*guide(step.index, partial(say, clip, step, True), partial(say, clip, step, False)))
 
     return predict

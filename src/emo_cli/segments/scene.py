@@ -16,6 +16,7 @@ from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.codec import Canvas, PictureCodec, Strength
 from emo_cli.networks.conditions import SoundProjection, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
+from emo_cli.quality import EVERYTHING, Shortcuts
 
 AS_MADE = Strength()
 
@@ -28,7 +29,8 @@ class Settings:
     """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed.
 
     region: size of the place in which the face may move, 1 as trained; driving: landmarks (frames, 478, 2) in the
-    portrait's pixels that a pose model follows, None to hold still.
+    portrait's pixels that a pose model follows, None to hold still; shortcuts: work that is left out; windows:
+    how many overlapping windows are denoised as one batch, where a family blends them.
     """
 
     seed: int = 0
@@ -38,6 +40,8 @@ class Settings:
     strength: Strength = AS_MADE
     region: float = 1.0
     driving: np.ndarray | None = None
+    shortcuts: Shortcuts = EVERYTHING
+    windows: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,10 @@ class Scene:
     def guidance(self) -> float:
         """How far the prediction is led away from silence; 1 asks the network only once."""
         return self.family.guidance if self.settings.guidance is None else self.settings.guidance
+
+    def asks_silence(self, step: int) -> bool:
+        """Whether this step asks the network without the sound too, to be led away from silence."""
+        return self.guidance != 1 and self.settings.shortcuts.asks_silence(step, self.steps)
 
     @property
     def speed(self) -> Tensor:
