@@ -29,6 +29,7 @@ from emo_cli.family import Family
 from emo_cli.networks.codec import Strength
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
+from emo_cli.quality import Quality, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
@@ -52,6 +53,7 @@ class AnimateOptions:
     output: Path | None = None
     model: str = "mini"
     seed: int | None = None
+    quality: Quality = "best"
     steps: int | None = None
     guidance: float | None = None
     motion: float = 1.0
@@ -243,6 +245,7 @@ def perform(
         strength=Strength(expression=recipe.expression, lips=recipe.lips, motion=recipe.motion),
         region=recipe.region,
         driving=driving,
+        shortcuts=wanted(pipeline.family, options.quality).shortcuts,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
     kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
@@ -291,11 +294,13 @@ def _recipe(
 ) -> provenance.Recipe:
     """The user's wishes, filled up with what the model recommends."""
     family = pipeline.family
+    effort = wanted(family, options.quality, options.steps, options.guidance)
     return provenance.Recipe(
         model=family.name,
         seed=secrets.randbelow(2**31) if options.seed is None else options.seed,
-        steps=options.steps or family.steps,
-        guidance=family.guidance if options.guidance is None else options.guidance,
+        quality=options.quality,
+        steps=effort.steps or family.steps,
+        guidance=family.guidance if effort.guidance is None else effort.guidance,
         motion=options.motion,
         expression=options.expression,
         lips=options.lips,

@@ -23,6 +23,7 @@ from emo_cli.checkpoints import describe, open_model
 from emo_cli.errors import UsageError
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
+from emo_cli.quality import Preset, wanted
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
 from emo_cli.weights import locate
@@ -152,15 +153,15 @@ class Setting:
             stages = self._stages()
             peak = matrix_speed(self.place.device, self.place.dtype)
             teraflops = self._teraflops()
-        made, family = self.video, self.family
+        made, family, effort = self.video, self.family, self._effort()
         return Bench(
             model=family.name,
             setting=self.words,
             device=self.place.name,
             dtype=self.place.precision,
             size=self.options.size or family.size,
-            steps=self.options.steps or family.steps,
-            guidance=family.guidance if self.options.guidance is None else self.options.guidance,
+            steps=effort.steps or family.steps,
+            guidance=family.guidance if effort.guidance is None else effort.guidance,
             seconds=made.seconds,
             frames=made.frames,
             loading=self.loading,
@@ -182,7 +183,13 @@ class Setting:
         return animate.frame(self.options, self.family), sound
 
     def _settings(self) -> Settings:
-        return Settings(seed=self.options.seed or 0, steps=self.options.steps, guidance=self.options.guidance)
+        effort = self._effort()
+        return Settings(
+            seed=self.options.seed or 0, steps=effort.steps, guidance=effort.guidance, shortcuts=effort.shortcuts
+        )
+
+    def _effort(self) -> Preset:
+        return wanted(self.family, self.options.quality, self.options.steps, self.options.guidance)
 
     def _until_the_first_frame(self) -> float:
         with self._cores():

@@ -37,6 +37,7 @@ class Recipe:
     fps: float
     framing: str
     region: float = 1.0
+    quality: str = "best"
     size: int | None = None
     face: str = "largest"
     start: float = 0.0

@@ -55,6 +55,7 @@ def animate(
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
+    quality: take.QualityOption = "best",
     steps: take.StepsOption = None,
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
@@ -71,7 +72,8 @@ def animate(
             photo=photo, sound=sound, output=output, overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
-            model=model, download=download, seed=seed, steps=steps, guidance=guidance, device=device, dtype=dtype,
+            model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance,
+            device=device, dtype=dtype,
         )  # fmt: skip
         signer = identity(sign, Path(get_app_dir("emo")) / "signing") if sign else None
         video = make(wishes, report, sign=signer)

@@ -37,6 +37,7 @@ def bench(
     rounds: RoundsOption = 3,
     model: take.ModelOption = "mini",
     size: take.SizeOption = None,
+    quality: take.QualityOption = "best",
     steps: take.StepsOption = None,
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
@@ -50,8 +51,8 @@ def bench(
         from emo_cli.bench import bench as measure
 
         wishes = AnimateOptions(
-            photo=Path(photo), sound=Path(sound), duration=seconds, model=model, seed=1, size=size, steps=steps,
-            guidance=guidance, device=device, dtype=dtype,
+            photo=Path(photo), sound=Path(sound), duration=seconds, model=model, seed=1, size=size, quality=quality,
+            steps=steps, guidance=guidance, device=device, dtype=dtype,
         )  # fmt: skip
         found = measure(wishes, against, rounds)
         report.result(found, "\n".join(_lines(found)))

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 Framing = Literal["face", "portrait", "full"]
 Vocals = Literal["auto", "off", "centre"]
+Quality = Literal["draft", "fast", "best"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 # The panels of --help, and what their options share.
@@ -104,6 +105,8 @@ SEED_HELP = "The same seed gives the same video. Without it: drawn afresh, and t
 SeedOption = Annotated[
     int | None, make(min=0, metavar="NUMBER", help=SEED_HELP, show_default=False, envvar="EMO_SEED")
 ]
+QUALITY_HELP = "Less work, less exact: best is the model as its makers recommend it; --steps and --guidance win."
+QualityOption = Annotated[Quality, make(help=QUALITY_HELP, envvar="EMO_QUALITY")]
 STEPS_HELP = "Denoising steps: more is slower. Without it: as the model recommends."
 StepsOption = Annotated[
     int | None, make(min=1, max=1000, metavar="NUMBER", help=STEPS_HELP, show_default=False, envvar="EMO_STEPS")
