@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "emo_cli"
 ALLOWED = {
     "errors": "",
     "ahead": "",
+    "outlook": "",
     "stored": "errors",
     "family": "errors stored",
     "clips": "errors family",
@@ -62,7 +63,7 @@ ALLOWED = {
     "hallo_masks identity wav2vec whisper regions landmark_images",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
     "animate": "errors family device weights download pipes provenance credentials video vocals portrait speech "
-    "networks segments unfinished pipeline quality checkpoints face landmark_images regions",
+    "networks segments unfinished outlook pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints animate",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",

@@ -27,6 +27,7 @@ from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
 from emo_cli.networks.codec import Strength
+from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
 from emo_cli.quality import Quality, wanted
@@ -117,6 +118,9 @@ class Progress(Protocol):
     def step(self, done: int, total: int) -> None:
         """One more denoising step of the present frames is finished; with large models it takes a while."""
 
+    def outlook(self, seconds: float) -> None:
+        """Told while there is no frame yet: about how long all of them still take."""
+
     def frame(self, done: int, total: int) -> None:
         """One more frame is finished."""
 
@@ -133,6 +137,8 @@ class Silence:
     def stage(self, name: str) -> None: ...
 
     def step(self, done: int, total: int) -> None: ...
+
+    def outlook(self, seconds: float) -> None: ...
 
     def frame(self, done: int, total: int) -> None: ...
 
@@ -250,9 +256,9 @@ def perform(
     count = speech.frame_count(sound.seconds, recipe.fps)
     kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
     begin = kept.start if kept else 0
-    made = pipeline.frames(
-        portrait, heard, settings, lambda _, step: progress.step(step + 1, recipe.steps), kept or None
-    )
+    segments = len(pipeline.plan(heard).segments) - (kept.first if kept else 0)
+    step = partial(_step, progress, Outlook(recipe.steps, segments), recipe.steps)
+    made = pipeline.frames(portrait, heard, settings, step, kept or None)
     frames = _watched(made, portrait, heard.frames, progress, begin)
     if options.framing == "full":
         frames = (portrait.compose(frame) for frame in frames)
@@ -276,6 +282,14 @@ def perform(
         timings=timings,
         warnings=warnings,
     )
+
+
+def _step(progress: Progress, outlook: Outlook, steps: int, shown: int, step: int) -> None:
+    """Tell of a finished step, and of the time that is left as long as no frame tells it."""
+    left = outlook.step()
+    if left is not None and not shown:
+        progress.outlook(left)
+    progress.step(step + 1, steps)
 
 
 def _driving(

@@ -153,6 +153,8 @@ class _Progress:
             raise TakenOver
         self._hear.frame(self._job, done, total)
 
+    def outlook(self, seconds: float) -> None: ...
+
     def received(self, done: int, total: int) -> None: ...
 
     def warn(self, sentence: str) -> None:

@@ -34,7 +34,7 @@ class Report:
         self._live = _live_line() if sys.stderr.isatty() and not quiet else None
         self._task = self._live.add_task("starting", total=None, unit="") if self._live else None
         self._began = self._spoke = time.perf_counter()
-        self._done, self._total, self._step = 0, 0, ""
+        self._done, self._total, self._step, self._left = 0, 0, "", ""
         self._earlier: int | None = None  # bytes that had come before the present stage
 
     def __enter__(self) -> Self:
@@ -64,13 +64,19 @@ class Report:
         """One more denoising step of the present frames is finished."""
         self._step = f"step {done} of {total}"
         if self._live and self._task is not None:
-            self._live.update(self._task, description=f"making frames, {self._step}")
+            self._live.update(self._task, description=f"making frames, {self._step}{self._left}")
         else:
             self._now_and_then()
 
+    def outlook(self, seconds: float) -> None:
+        """Before the first frame: about how long all of them take."""
+        unknown, self._left = not self._left, f", about {_time(round(seconds))} left"
+        if unknown and not self._live:
+            self.line(self._left.removeprefix(", "))
+
     def frame(self, done: int, total: int) -> None:
         """One more frame is finished."""
-        self._done, self._total = done, total
+        self._done, self._total, self._left = done, total, ""
         if self._live and self._task is not None:
             self._live.update(self._task, completed=done, total=total, unit="frames")
         else:
@@ -110,7 +116,7 @@ class Report:
             return
         self._spoke = now
         if not self._done:
-            self.line(f"first frames, {self._step}")
+            self.line(f"first frames, {self._step}{self._left}")
             return
         speed = self._done / (now - self._began)
         left = (self._total - self._done) / speed
