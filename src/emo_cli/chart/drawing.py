@@ -163,7 +163,7 @@ def _compose(
         source = behind(sheet.openings[index], edge, share, rigid, 1.5 * softness)
         inside = seen_at(sheet, source.view(frames, *size, 2))
         lids, closed = easel.lids[index - 1], closing(sheet.openings[index], edge)
-        skin = lids.paint(skin, moved.screen, edge, share, closed)
+        skin = lids.paint(skin, edge, share, closed)
         result = lids.line(skin + (inside - skin) * whole, edge, share, closed)
     place = colours[:, :, rows.start - region[0].start :, columns.start - region[1].start :]
     place[:, :, : size[0], : size[1]] = result

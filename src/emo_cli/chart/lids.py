@@ -43,14 +43,13 @@ class Lids:
     """The drawn lid of one eye of a portrait.
 
     Attributes:
-        lid, ring: the nine points of the upper lid, and the seven points of skin above those between its corners.
+        crest: (samples,) heights of the ring of skin above the open eye, at equal steps, in widths of the eye.
         above, below: (1, 3, 1, samples) colours of the skin there; lashes: (3,) colour of the line.
         share: 0..1 how much of it is drawn when the eye is closed; darkness: how visible the lashes are.
         centimetre: in pixels.
     """
 
-    lid: tuple[int, ...]
-    ring: tuple[int, ...]
+    crest: torch.Tensor
     above: torch.Tensor
     below: torch.Tensor
     lashes: torch.Tensor
@@ -59,19 +58,19 @@ class Lids:
     centimetre: float
 
     def paint(
-        self, skin: torch.Tensor, screen: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor
+        self, skin: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor
     ) -> torch.Tensor:
         """The lid's skin over the stretched photo.
 
         Args:
             skin: (frames, 3, rows, columns) the photo's skin above and below the eye's opening.
-            screen: (frames, 468, 2) the face points; edge: the opening; closed: (frames,) 0 as in the photo .. 1 shut.
+            edge: the opening; closed: (frames,) 0 as in the photo .. 1 shut.
         """
-        crest, _ = replace(edge, upper=self._crest(screen, edge)).edges(share.along)
+        crest, _ = replace(edge, upper=self.crest * edge.length[:, None]).edges(share.along)
         upper, _ = edge.edges(share.along)
         reach = upper - crest
         place = ((share.height - crest) / reach.clamp(min=1e-3)).clamp(0, 1)  # 0 at the ring above, 1 at the edge
-        cover = smooth_step(place, 0.0, 0.7) * smooth_step(reach / self.centimetre, 0.05, 0.3)
+        cover = smooth_step(place, 0.0, 0.4) * smooth_step(reach / self.centimetre, 0.05, 0.3)
         cover = cover * share.over * self._ends(share)
         drawn = (cover * self._drawn(closed)[:, None]).view(len(skin), 1, *skin.shape[2:])
         above, below = self._along(self.above, share), self._along(self.below, share)
@@ -81,12 +80,6 @@ class Lids:
         rim = (1 - smooth_step(-share.below / self.centimetre, *_RIM)) * (1 - share.over) * self._ends(share)
         rim = rim * (self.share * smooth_step(closed, 0.75, 1.0))[:, None]
         return torch.lerp(skin, below.view(skin.shape), rim.view(drawn.shape))
-
-    def _crest(self, screen: torch.Tensor, edge: Opening) -> torch.Tensor:
-        """Heights (frames, samples) of the ring above the eye, in the opening's frame."""
-        along, _ = edge.local(screen[:, list(self.lid)])
-        _, height = edge.local(screen[:, list(self.ring)])
-        return curve(along, functional.pad(height, (1, 1)))
 
     def line(self, colours: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor) -> torch.Tensor:
         """The lashes along the upper lid's edge over everything else (frames, 3, rows, columns)."""
@@ -136,8 +129,7 @@ def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
     lashes, darkness = _lashes(sheet, index, below.mean((0, 2, 3)), centimetre)
     width = float(sheet.openings[index].gap) / centimetre
     return Lids(
-        lid=upper,
-        ring=rings[0][0],
+        crest=_crest(sheet, index, upper, rings[0][0]),
         above=above,
         below=below,
         lashes=lashes,
@@ -145,6 +137,13 @@ def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
         darkness=darkness,
         centimetre=centimetre,
     )
+
+
+def _crest(sheet: Sheet, index: int, upper: tuple[int, ...], ring: tuple[int, ...]) -> torch.Tensor:
+    rest = sheet.openings[index]
+    along, _ = rest.local(sheet.screen[None, list(upper)])
+    _, height = rest.local(sheet.screen[None, list(ring)])
+    return curve(along, functional.pad(height, (1, 1)))[0] / rest.length
 
 
 def _skin(sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], centimetre: float) -> torch.Tensor:

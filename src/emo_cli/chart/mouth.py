@@ -217,10 +217,11 @@ def fit_interior(
     anchor = mean[[13, 14]].mean(0)
     front = torch.stack([mean.new_tensor(0.0), mean.new_tensor(0.0), mean[13, 2] - 0.3])
     shift = shift + (1 - scale) * anchor * mean.new_tensor([1.0, 1.0, 0.0]) + front
-    light, edge, own = white(sheet), None, Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0)
+    colourful = colourfulness(sheet)
+    light, edge = _coloured(white(sheet)[:, None], colourful)[:, 0], None
+    own = Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0)
     if opening > 0.25:
         own, light, edge = _own_inside(sheet, light)
-    colourful = colourfulness(sheet)
     if edge is not None:
         shift[1] += (edge - scale * (_INCISORS - _UPPER_DROP) - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
     return Interior(
