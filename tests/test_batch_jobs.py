@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from emo_cli.animate import AnimateOptions
 from emo_cli.batch import jobs, manifest
+from emo_cli.cli.batch import batch
 from emo_cli.cli.rows import parse
 from emo_cli.errors import EmoError, InputError, UsageError
 
@@ -102,6 +105,12 @@ def test_a_job_s_key_does_not_depend_on_where_the_folder_is_mounted() -> None:
     there = jobs.Job(1, AnimateOptions(Path("a"), Path("b"), Path("/srv/two/x.mp4"))).key(Path("/srv/two"))
     other = jobs.Job(1, AnimateOptions(Path("a"), Path("b"), Path("/srv/two/y.mp4"))).key(Path("/srv/two"))
     assert here == there != other
+
+
+def test_every_option_of_one_video_is_one_of_a_batch_and_of_a_row() -> None:
+    known = {field.name for field in fields(AnimateOptions)}
+    assert known - {"photo", "sound"} <= set(inspect.signature(batch).parameters)
+    assert set(manifest.COLUMNS) == known
 
 
 def _table(folder: Path, text: str, name: str = "jobs.csv") -> list[jobs.Job]:

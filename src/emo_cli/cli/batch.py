@@ -98,6 +98,7 @@ def batch(
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
+    quality: take.QualityOption = "best",
     steps: take.StepsOption = None,
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
@@ -117,7 +118,7 @@ def batch(
             photo=Path(), sound=audio or Path(), overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration,
-            model=model, download=download, seed=seed, steps=steps, guidance=guidance, dtype=dtype,
+            model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance, dtype=dtype,
         )  # fmt: skip
         found = part_of(_jobs(source, sounds, audio, pair, common, output, report), shard)
         wishes = BatchOptions(
