@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emo_cli.training.articulation import CURVES, Articulation, curves, loudness_of, to_frames
+from emo_cli.training.articulation import CURVES, Articulation, curves, livelier, loudness_of, to_frames
 from emo_cli.training.phones import PHONES, Phone
 
 
@@ -128,3 +128,22 @@ def test_a_second_has_as_many_frames_as_the_rate_says(fps: float, count: int) ->
     rows = Articulation(np.ones((100, 10), np.float32), np.zeros(100, np.int64), np.ones(100, np.float32))
     frames = to_frames(rows, fps)
     assert frames.shape == (count, 10) and np.allclose(frames, 1.0)
+
+
+def test_a_held_note_opens_the_jaw_wider_than_the_same_vowel_spoken() -> None:
+    spoken, sung = _speech(("a", 0.3)), _speech(("a", 1.4))
+    assert _curve(sung, "jaw")[70] > 1.15 * _curve(spoken, "jaw").max()
+
+
+def test_an_opening_gesture_takes_about_a_tenth_of_a_second() -> None:
+    jaw = _curve(_speech(("t", 0.1), ("a", 0.15), ("t", 0.1)), "jaw")[5:18]
+    low, high = jaw.min(), jaw.max()
+    ten, ninety = np.interp([low + 0.1 * (high - low), low + 0.9 * (high - low)], jaw, np.arange(5, 18))
+    assert 5 < ninety - ten < 15
+
+
+def test_lively_people_open_wider_and_close_as_firmly() -> None:
+    rows = np.full((4, 10), 0.5, np.float32)
+    calm, lively = livelier(rows, 0.35), livelier(rows, 1.4)
+    assert lively[0, CURVES.index("jaw")] > 1.25 * calm[0, CURVES.index("jaw")]
+    assert lively[0, CURVES.index("close")] == calm[0, CURVES.index("close")] == 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_the_number_of_workers_does_not_change_the_corpus(tmp_path: Path) -> Non
 
 def test_whole_shards_are_kept_when_writing_goes_on(folder: Path) -> None:
     assert write_corpus(folder, 3.0, seed=7, workers=0, speakers=Mute) == 1
+
+
+class Chanting(Humming):
+    """A company that says everything slowly and evenly."""
+
+    def say(self, voice: str, rng: np.random.Generator) -> Spoken:
+        return replace(super().say(voice, rng), even=True)
+
+
+def test_what_is_said_evenly_is_mostly_sung() -> None:
+    """Humming lasts 1.5 seconds; held notes make it longer."""
+    spoken, sung = (
+        np.mean([len(make_utterance(company, np.random.default_rng(seed)).mel) for seed in range(12)])
+        for company in (Humming(), Chanting())
+    )
+    assert sung > 1.1 * spoken
 
 
 def test_a_folder_without_corpus_is_refused(tmp_path: Path) -> None:

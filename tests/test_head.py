@@ -36,7 +36,7 @@ def test_there_is_one_row_per_video_frame() -> None:
 
 def test_the_same_seed_gives_the_same_motion() -> None:
     first, again = (head_motion(talk(5), FPS, 1.0, np.random.default_rng(7)) for _ in range(2))
-    for name in ("pose", "lids", "blink_onsets", "brows"):
+    for name in ("pose", "lids", "blink_onsets", "brows", "smile"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
@@ -133,6 +133,30 @@ def test_brows_stay_in_range_and_rise_on_accents() -> None:
     silent = np.concatenate([head_motion(np.zeros(2000), FPS, 1, np.random.default_rng(s)).brows for s in range(10)])
     assert brows.min() >= -0.3 and brows.max() <= 1
     assert brows.mean() > silent.mean() + 0.05
+
+
+def test_energy_in_the_voice_smiles() -> None:
+    calm, lively = (
+        np.mean([head_motion(gain * talk(20, s), FPS, 1.0, np.random.default_rng(s)).smile.mean() for s in range(10)])
+        for gain in (0.4, 1.0)
+    )
+    assert lively > calm + 0.03
+
+
+def test_smiles_stay_in_range() -> None:
+    smile = np.concatenate([motion.smile for motion in motions(10)])
+    assert smile.min() >= 0 and smile.max() <= 1
+
+
+def test_many_blinks_begin_as_a_phrase_ends() -> None:
+    after = []
+    for seed in range(30):
+        loudness = np.zeros(4000)
+        for start in range(100, 3900, 400):
+            loudness[start : start + 250] = 0.8
+        onsets = np.flatnonzero(head_motion(loudness, FPS, 1.0, np.random.default_rng(seed)).blink_onsets) / FPS
+        after.extend((onsets - 3.5) % 4.0 < 0.3)
+    assert np.mean(after) > 0.15  # by chance it would be 0.075
 
 
 def test_speed_one_is_three_tenths_of_a_degree_per_frame() -> None:

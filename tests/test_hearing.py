@@ -11,7 +11,7 @@ import torch
 
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.corpus import Utterance, write_corpus
-from emo_cli.training.hearing import disturbed, draw, score, train_hearing
+from emo_cli.training.hearing import disturbed, doubted, draw, score, train_hearing
 from emo_cli.training.loop import Schedule
 from emo_cli.training.phones import Phone
 from emo_cli.training.voices import Spoken
@@ -104,3 +104,22 @@ def test_a_listener_that_is_always_right_scores_one() -> None:
     with torch.no_grad():
         network.phone_head.bias[0] += 100.0
     assert score(network, draw([item], 2, 1.0, np.random.default_rng(0))).phones == 1.0
+
+
+def test_evidence_is_cut_with_the_sound_it_belongs_to() -> None:
+    def marked(value: int) -> Utterance:
+        rows = np.full((400, 64), value, np.float16)
+        return Utterance(rows, rows[:, :10], np.zeros(400, np.int8), rows[:, 0], "fake:known", "train")
+
+    utterances = [marked(1), marked(2)]
+    evidence = [np.full((200, 126), value, np.float16) for value in (1, 2)]
+    batch = draw(utterances, 8, 2.0, np.random.default_rng(0), evidence)
+    assert batch.evidence is not None and batch.evidence.shape == (8, 100, 126)
+    assert torch.equal(batch.evidence[..., 0], batch.mel[:, ::2, 0])
+
+
+def test_doubted_evidence_is_sometimes_missing() -> None:
+    doubtful = doubted(torch.ones(200, 10, 126), torch.Generator().manual_seed(0))
+    missing = (doubtful == 0).all(2).all(1).float().mean()
+    assert 0.02 < missing < 0.25
+    assert (doubtful[(doubtful != 0).any(2).any(1)] - 1).abs().mean() < 0.4

@@ -63,8 +63,9 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
     spoken = speech.Articulation(
         utterance.curves.astype(np.float32), utterance.labels.astype(np.int64), utterance.loudness.astype(np.float32)
     )
-    curves = torch.from_numpy(speech.to_frames(spoken, FPS))
-    head = head_motion(spoken.loudness, FPS, float(random.choice(STYLES)), random)
+    style = float(random.choice(STYLES))
+    curves = torch.from_numpy(speech.livelier(speech.to_frames(spoken, FPS), style))
+    head = head_motion(spoken.loudness, FPS, style, random)
     frames = min(len(curves), len(head.pose))
     brows, smile = (torch.from_numpy(part[:frames]) for part in (head.brows, head.smile))
     weights = expression_weights(rig.names, curves[:frames], brows, smile)

@@ -1,6 +1,6 @@
 """Reads CMU Sphinx's American English acoustic model from the package pocketsphinx, for the tables of `acoustics`.
 
-The model is CMU's, under a two-clause BSD licence; the tables in the bundled model carry its notice (NOTICE).
+The model is under a two-clause BSD licence; a model of ours that holds its tables carries its notice (NOTICE).
 """
 
 from __future__ import annotations
