@@ -95,6 +95,7 @@ def batch(
     face: take.FaceOption = "largest",
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
+    vocals: take.VocalsOption = "auto",
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
@@ -117,7 +118,7 @@ def batch(
         common = AnimateOptions(
             photo=Path(), sound=audio or Path(), overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
-            framing=framing, size=size, fps=fps, face=face, start=start, duration=duration,
+            framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance, dtype=dtype,
         )  # fmt: skip
         found = part_of(_jobs(source, sounds, audio, pair, common, output, report), shard)
