@@ -59,17 +59,17 @@ def log_mel(waveform: torch.Tensor) -> torch.Tensor:
     """
     waveform = waveform.float()
     level = waveform.square().mean().sqrt() if waveform.numel() else waveform.new_zeros(())
-    waveform = waveform / level.clamp(min=_QUIETEST)
     rows = 2 * max(1, -(-waveform.numel() // (2 * HOP)))
-    # The window of row k is centred on its 10 ms.
-    before = (WINDOW - HOP) // 2
-    waveform = F.pad(waveform, (before, rows * HOP + WINDOW - waveform.numel()))
+    before = (WINDOW - HOP) // 2  # the window of row k is centred on its 10 ms
     window = torch.hann_window(WINDOW, device=waveform.device)
     triangles = _mel_triangles().to(waveform.device)
     parts = []
     for start in range(0, rows, 2 * _CHUNK):
         stop = min(start + 2 * _CHUNK, rows)
-        frames = waveform[start * HOP : (stop - 1) * HOP + WINDOW].unfold(0, WINDOW, HOP)
+        begin, end = start * HOP - before, (stop - 1) * HOP + WINDOW - before
+        piece = waveform[max(begin, 0) : end] / level.clamp(min=_QUIETEST)
+        piece = F.pad(piece, (max(-begin, 0), end - max(begin, 0) - len(piece)))
+        frames = piece.unfold(0, WINDOW, HOP)
         power = torch.fft.rfft(frames * window, SPECTRUM).abs().square()
         parts.append((power @ triangles + 1e-6).log())
     return torch.cat(parts)
@@ -201,10 +201,17 @@ class MiniHearing(StoredNetwork):
         """Waveform (samples,) at 16 kHz -> (frames, tokens, width).
 
         At 25 fps, frame f sees rows 2f-4 .. 2f+5 (80 ms before to 120 ms after its start); at other rates the rows
-        nearest to the frame's time. Rows beyond the ends repeat the end rows.
+        nearest to the frame's time. Rows beyond the ends repeat the end rows. Where frames begin at whole rows, those
+        of neighbouring frames share their memory.
         """
         rows = self.rows(waveform)
-        return rows[window_rows(frames, fps, self.tokens, len(rows)).to(rows.device)]
+        stride = ROWS_PER_SECOND / fps
+        if stride != round(stride):
+            return rows[window_rows(frames, fps, self.tokens, len(rows)).to(rows.device)]
+        first = 1 - self.tokens // 2
+        needed = torch.arange(first, first + (frames - 1) * round(stride) + self.tokens)
+        around = rows[needed.clamp(0, len(rows) - 1).to(rows.device)]
+        return around.unfold(0, self.tokens, round(stride)).transpose(1, 2)
 
 
 def window_rows(frames: int, fps: float, tokens: int, rows: int) -> torch.Tensor:

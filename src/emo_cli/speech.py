@@ -126,7 +126,7 @@ def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False)
         rows = max(frames, encoder.natural_frames(len(waveform), fps))
     features = encoder(waveform, rows, fps)
     fits = features.shape[1:] == (encoder.tokens, encoder.width) and len(features) >= frames
-    if not fits or not bool(torch.isfinite(features).all()):
+    if not fits or not all(bool(torch.isfinite(part).all()) for part in features.split(_BLOCK // 64)):
         raise ModelError(
             f"The sound encoder gave {tuple(features.shape)} instead of ({frames}, {encoder.tokens}, "
             f"{encoder.width}) finite numbers; fetch its weights again."
@@ -137,7 +137,9 @@ def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False)
 def loudness(waveform: Samples) -> float:
     """Loudness of the loud parts, dBFS: RMS of 0.4 s blocks, gated as in ITU-R BS.1770; -inf for silence."""
     cell = RATE // 10
-    cells = np.square(waveform[: len(waveform) // cell * cell].reshape(-1, cell), dtype=np.float64).mean(1)
+    whole = waveform[: len(waveform) // cell * cell].reshape(-1, cell)
+    parts = np.array_split(whole, len(whole) // 1000 + 1)  # double precision for a whole song would fill memory
+    cells = np.concatenate([np.square(part, dtype=np.float64).mean(1) for part in parts])
     if len(cells) < 4:
         blocks = np.square(waveform, dtype=np.float64).mean(keepdims=True)
     else:
@@ -152,10 +154,9 @@ def levelled(waveform: Samples) -> Samples:
     """The waveform without offset, its speech brought to -23 dBFS, +20 dB at most; silence is not raised."""
     waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
     loud = loudness(waveform)
-    if loud < _QUIET:
-        return waveform
-    gain = min(_TARGET - loud, _MOST_GAIN)
-    return np.asarray(waveform * np.float32(10 ** (gain / 20)), np.float32)
+    if loud >= _QUIET:
+        waveform *= np.float32(10 ** (min(_TARGET - loud, _MOST_GAIN) / 20))
+    return waveform
 
 
 def voice_share(waveform: Samples) -> float:
@@ -333,20 +334,39 @@ def _hear(
     only = wanted(vocals, np.concatenate([_cleaned(block) for _, block in beginning]), rate)
     voice = CentreVoice(rate) if only else None
     resampler = Resampler(rate) if rate != RATE else None
-    heard: list[Tensor] = []
+    heard = _Growing()
     count, mendable = 0, False
     for _, block in itertools.chain(beginning, blocks):
         count += len(block)
         mendable |= block.shape[1] > _MOST_CHANNELS or not _sane(block)
         block = _cleaned(block)
         mono = torch.from_numpy(voice.push(block) if voice else block.mean(1))
-        heard.append(resampler.push(mono) if resampler else mono)
+        heard.add(resampler.push(mono) if resampler else mono)
     if voice is not None:
         rest = torch.from_numpy(voice.finish())
-        heard.append(resampler.push(rest) if resampler else rest)
+        heard.add(resampler.push(rest) if resampler else rest)
     if resampler is not None:
-        heard.append(resampler.finish())
-    return torch.cat(heard).numpy(), count / rate, mendable
+        heard.add(resampler.finish())
+    return heard.whole(), count / rate, mendable
+
+
+class _Growing:
+    """Samples that come in pieces: a list of them would hold a long song twice when it is joined."""
+
+    def __init__(self) -> None:
+        self._samples = np.empty(_BLOCK, np.float32)
+        self._count = 0
+
+    def add(self, piece: Tensor) -> None:
+        needed = self._count + len(piece)
+        if needed > len(self._samples):
+            self._samples.resize(max(needed, len(self._samples) * 5 // 4), refcheck=False)
+        self._samples[self._count : needed] = piece.numpy()
+        self._count = needed
+
+    def whole(self) -> Samples:
+        self._samples.resize(self._count, refcheck=False)
+        return self._samples
 
 
 def _limited(blocks: Iterator[tuple[int, Samples]], duration: float | None) -> Iterator[tuple[int, Samples]]:
