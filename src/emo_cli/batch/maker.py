@@ -148,8 +148,6 @@ class _Progress:
         if self._claim.lost.is_set():
             raise TakenOver
 
-    def outlook(self, seconds: float) -> None: ...
-
     def frame(self, done: int, total: int) -> None:
         if self._claim.lost.is_set():
             raise TakenOver
