@@ -59,8 +59,8 @@ ALLOWED = {
     "quality": "family networks.reuse",
     "segments": "errors family clips networks chart sampling quality",
     "unfinished": "errors clips video networks segments",
-    "pipeline": "errors ahead family clips stored sound_encoders portrait speech networks chart sampling segments "
-    "hallo_masks identity wav2vec whisper regions landmark_images",
+    "pipeline": "errors ahead device family clips stored sound_encoders portrait speech networks chart sampling "
+    "segments hallo_masks identity wav2vec whisper regions landmark_images",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
     "animate": "errors family device weights download pipes provenance credentials video vocals portrait speech "
     "networks segments unfinished outlook pipeline quality checkpoints face landmark_images regions",

@@ -121,7 +121,7 @@ def test_segments_come_out_one_by_one() -> None:
 def test_a_model_that_gives_no_numbers_is_reported() -> None:
     pipeline = tiny("mini")
     pipeline.backbone.conv_out.bias.data.fill_(float("nan"))
-    with pytest.raises(ModelError, match="float32"):
+    with pytest.raises(ModelError, match="float32 too"):
         motions(pipeline, sound(4))
 
 

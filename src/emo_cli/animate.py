@@ -258,7 +258,7 @@ def perform(
     begin = kept.start if kept else 0
     segments = len(pipeline.plan(heard).segments) - (kept.first if kept else 0)
     step = partial(_step, progress, Outlook(recipe.steps, segments), recipe.steps)
-    made = pipeline.frames(portrait, heard, settings, step, kept or None)
+    made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn)
     frames = _watched(made, portrait, heard.frames, progress, begin)
     if options.framing == "full":
         frames = (portrait.compose(frame) for frame in frames)

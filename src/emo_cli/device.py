@@ -93,6 +93,13 @@ def _precision(wanted: str, place: torch.device) -> torch.dtype:
     return PRECISIONS[wanted]
 
 
+def wider(dtype: torch.dtype, place: torch.device) -> torch.dtype | None:
+    """The next precision with more room for large numbers: float16, bfloat16 where it is known, float32, none."""
+    if dtype == torch.float16 and (place.type != "cuda" or torch.cuda.is_bf16_supported()):
+        return torch.bfloat16
+    return None if dtype == torch.float32 else torch.float32
+
+
 def describe(place: torch.device) -> str:
     """The device as a person would call it."""
     if place.type == "cuda":

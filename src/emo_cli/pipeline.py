@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emo_cli import clips, landmark_images
+from emo_cli import clips, device, landmark_images
 from emo_cli.ahead import ahead
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.clips import ClipPlan
-from emo_cli.errors import ModelError, WeightsError
+from emo_cli.errors import WeightsError
 from emo_cli.family import Family
 from emo_cli.hallo_masks import FACE_ROOM, HalloRegions, find_regions
 from emo_cli.identity import FaceRecogniser
@@ -35,6 +35,7 @@ from emo_cli.networks.unet import UNet
 from emo_cli.regions import face_rectangle
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
+from emo_cli.segments.finite import finite_segments
 from emo_cli.segments.flow import flow_segments
 from emo_cli.segments.made import Diary, Made
 from emo_cli.segments.scene import Callback, Identity, Scene, Settings
@@ -60,6 +61,10 @@ WAYS: dict[tuple[str, str], Callable[[Scene, ClipPlan, Callback, Made | None], I
     ("ddim", "carry"): carried_segments,
     ("ddim", "blend"): blended_segments,
 }
+
+
+def unheard(sentence: str) -> None:
+    """For callers who want to hear no warnings."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,17 @@ class EmoPipeline:
         settings: Settings | None = None,
         callback: Callback | None = None,
         diary: Diary | None = None,
+        warn: Callable[[str], None] = unheard,
     ) -> Iterator[np.ndarray]:
         """Frames, uint8 (H, W, 3), segment by segment; memory does not grow with the sound.
 
-        diary: keeps finished segments, and tells which a run before this one has kept.
+        diary: keeps finished segments, and tells which a run before this one has kept; warn: hears of a change of
+        precision.
         """
         settings = settings or Settings()
         canvas = self.codec.open(portrait)
         # The next clip is denoised while this one is drawn and encoded.
-        for motion in ahead(self.denoised(portrait, speech, settings, canvas, callback, diary)):
+        for motion in ahead(self.denoised(portrait, speech, settings, canvas, callback, diary, warn)):
             yield from self.codec.decode(canvas, motion, settings.strength)
 
     def denoised(
@@ -155,6 +162,7 @@ class EmoPipeline:
         canvas: Canvas,
         callback: Callback | None = None,
         diary: Diary | None = None,
+        warn: Callable[[str], None] = unheard,
     ) -> Iterator[Motion]:
         """What the codec draws, segment by segment: all that this model looks at besides the sound, found here."""
         regions = self._regions(portrait, settings)
@@ -169,6 +177,7 @@ class EmoPipeline:
             masks=None if regions is None else regions.masks,
             embedding=self._embedding(portrait),
             diary=diary,
+            warn=warn,
         )
 
     @torch.no_grad()
@@ -185,6 +194,7 @@ class EmoPipeline:
         embedding: Tensor | None = None,
         drawings: Drawings | None = None,
         diary: Diary | None = None,
+        warn: Callable[[str], None] = unheard,
     ) -> Iterator[Motion]:
         """Motion per segment for features (frames or more, tokens, width); the codec draws it.
 
@@ -193,38 +203,63 @@ class EmoPipeline:
         in the place of the mask, frame by frame.
         """
         plan = clips.plan(frames or len(features), self.family)
-        device, dtype = self.backbone.device, self.backbone.dtype
+        make = WAYS[self.family.schedule, self.family.chaining]
+        last = None
+        for last in () if diary is None else diary.kept():
+            if diary is not None and last.index >= diary.first:
+                yield last.motion
+
+        def segments(before: Made | None) -> Iterator[Made]:
+            scene = self._scene(canvas, mask, features, settings, masks, embedding, drawings)
+            return make(scene, plan, callback or (lambda frames, step: None), before)
+
+        for made in finite_segments(segments, last, partial(self._widen, warn)):
+            if diary is not None:
+                diary.keep(made)
+            yield made.motion
+
+    def _scene(
+        self,
+        canvas: Canvas,
+        mask: np.ndarray,
+        features: Tensor,
+        settings: Settings,
+        masks: RegionMasks | None,
+        embedding: Tensor | None,
+        drawings: Drawings | None,
+    ) -> Scene:
+        """All that stays the same for a video's segments, in the networks' present precision."""
+        place, dtype = self.backbone.device, self.backbone.dtype
         identity, strength = self._identity(embedding), settings.strength
         person = None if identity is None else self.reference_net.recognise(identity.person)
-        reference = self.reference_net.look(canvas.reference.to(device, dtype), person)
-        scene = Scene(
+        reference = self.reference_net.look(canvas.reference.to(place, dtype), person)
+        return Scene(
             family=self.family,
             settings=settings,
             backbone=self.backbone,
             reference_net=self.reference_net,
             canvas=canvas,
             reference=self.backbone.remember(reference.rounded() if self.family.exact else reference),
-            features=features.to(device),
+            features=features.to(place),
             face=None if drawings else self._face(mask),
             moving_face=drawings and partial(self._drawn_face, drawings),
             sound_projection=self.sound_projection,
             whitening=self.whitening,
             speed_layers=self.speed_layers,
-            masks=masks and masks.to(device, dtype).scaled(strength.motion, strength.expression, strength.lips),
+            masks=masks and masks.to(place, dtype).scaled(strength.motion, strength.expression, strength.lips),
             identity=identity,
             codec=self.codec if isinstance(self.codec, PictureCodec) else None,
         )
-        make = WAYS[self.family.schedule, self.family.chaining]
-        last = None
-        for last in () if diary is None else diary.kept():
-            if diary is not None and last.index >= diary.first:
-                yield last.motion
-        for made in make(scene, plan, callback or (lambda frames, step: None), last):
-            if not torch.isfinite(made.motion.latents).all():
-                raise ModelError("The model gave numbers that are not finite. Try --dtype float32.")
-            if diary is not None:
-                diary.keep(made)
-            yield made.motion
+    def _widen(self, warn: Callable[[str], None]) -> bool:
+        """The networks in a precision with more room for large numbers; False when they are in float32 already."""
+        place, narrow = self.backbone.device, self.backbone.dtype
+        wider = device.wider(narrow, place)
+        if wider is None:
+            return False
+        self.to(place, wider)
+        before, now = (str(dtype).removeprefix("torch.") for dtype in (narrow, wider))
+        warn(f"In {before} the model's numbers left its range; the rest is made in {now}.")
+        return True
 
     def _face(self, mask: np.ndarray) -> Tensor | None:
         if self.face_locator is None:

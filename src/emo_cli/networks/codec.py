@@ -90,12 +90,18 @@ class PictureCodec:
 
     def pixels(self, latents: Tensor) -> Tensor:
         """Latents (frames, 4, h, w) -> pixels (frames, 3, 8 h, 8 w) in 0..1, float32."""
-        model = self.autoencoder
         with torch.no_grad():
-            parts = [
-                model.decode(part.to(model.device, model.dtype) / SCALE).sample for part in latents.split(self.chunk)
-            ]
-        return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1)
+            pictures = torch.cat([self._pictures(part) for part in latents.split(self.chunk)])
+        return (pictures / 2 + 0.5).clamp(0, 1)
+
+    def _pictures(self, latents: Tensor) -> Tensor:
+        """Decoded, float32; where half precision overflows, which would show as black, all from there on is float32."""
+        model = self.autoencoder
+        decoded: Tensor = model.decode(latents.to(model.device, model.dtype) / SCALE).sample.float()
+        if torch.isfinite(decoded).all() or model.dtype == torch.float32:
+            return decoded
+        model.to(torch.float32)
+        return self._pictures(latents)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> PictureCodec:
         """Move the autoencoder."""
