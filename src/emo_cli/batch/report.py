@@ -25,7 +25,7 @@ video { width: 100%; aspect-ratio: 1; background: #8883; border-radius: .3rem; o
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .7rem; margin: .4rem 0; font-size: .85rem; }
 dt { opacity: .7; } dd { margin: 0; } .error { color: #c33; }
 """.strip()
-WORDS = {"done": "done", "skipped": "was done before", "failed": "failed", "left": "not begun"}
+WORDS = {"done": "done", "skipped": "done before", "failed": "failed", "left": "not begun"}
 
 
 def line(record: Record) -> str:
