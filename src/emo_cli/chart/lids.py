@@ -32,7 +32,7 @@ _BEYOND = 0.35  # of the way from ring to ring: where the skin's colour is taken
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
 _STARTS, _DRAWN = 0.12, 0.5  # shares of a closing eye between which the drawn lid appears
 _DARKEST = 0.72  # of the skin below the eye: rims of glasses and brows above are darker than any lid
-_VAULT = 0.1  # how much lighter the middle of a lid is than its edges
+_VAULT = 0.08  # how much lighter the middle of a lid is than its edges
 _RIM = (0.05, 0.18)  # centimetres under a closed eye where the wet rim of the lower lid is covered
 _LASHES_UP, _LASHES_DOWN = 0.05, 0.1  # centimetres: width of the lash line to both sides
 _LASHES = 0.7  # how much it covers
@@ -70,7 +70,7 @@ class Lids:
         upper, _ = edge.edges(share.along)
         reach = upper - crest
         place = ((share.height - crest) / reach.clamp(min=1e-3)).clamp(0, 1)  # 0 at the ring above, 1 at the edge
-        cover = smooth_step(place, 0.0, 0.4) * smooth_step(reach / self.centimetre, 0.05, 0.3)
+        cover = smooth_step(place, 0.0, 0.6) * smooth_step(reach / self.centimetre, 0.05, 0.3)
         cover = cover * share.over * self._ends(share)
         drawn = (cover * self._drawn(closed)[:, None]).view(len(skin), 1, *skin.shape[2:])
         above, below = self._along(self.above, share), self._along(self.below, share)

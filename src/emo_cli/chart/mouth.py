@@ -30,6 +30,8 @@ _GROWN = 1.4  # how much longer the photo's own teeth may get
 _BACK = 0.55  # how much darker the teeth at the sides are, which lie deep in the mouth
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
 _DEEP = (80.0, 30.0, 30.0)  # sRGB of the throat
+_FLOOR = (165.0, 78.0, 78.0)  # sRGB of tongue and gums
+_FLOOR_SEEN, _FLOOR_REACH = 0.7, 1.2  # how much of it there is at the lower lip, and how many centimetres up
 _WARMTH = (0.8, 1.15, 1.2)  # exponents of the shade in red, green, blue: light inside a mouth is redder
 
 
@@ -62,7 +64,8 @@ class Interior:
         jaw: (3,) how far the lower teeth move (y, z) and the chin drops per unit of jaw opening.
         resting: how far the jaw is open in the photo.
         light: (3,) what the scene's light does to white.
-        deep: (3,) colour of the throat; own: the photo's own inside.
+        deep, floor: (3,) colours of throat and floor of the mouth; warmth: (3,) exponents of the shade in red,
+            green, blue; own: the photo's own inside.
     """
 
     upper: torch.Tensor
@@ -73,6 +76,8 @@ class Interior:
     resting: float
     light: torch.Tensor
     deep: torch.Tensor
+    floor: torch.Tensor
+    warmth: torch.Tensor
     own: Own
 
     def paint(
@@ -130,7 +135,8 @@ class Interior:
     ) -> torch.Tensor:  # fmt: skip
         """Throat, tongue and teeth (frames, 3, height, width), lit like the photo."""
         frames = len(pixels)
-        colour = self.deep[None, :, None, None] * self.light.mean()
+        low = _FLOOR_SEEN * (1 - smooth_step(share.below / centimetre, 0.0, _FLOOR_REACH)).view(frames, 1, *size)
+        colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low) * self.light.mean()
         opened = self._opened(sheet, points)
         upper, lower = sheet.openings[0].edges(sheet.openings[0].local(rigid)[0])
         hidden = 1 - self.own.upper_teeth * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
@@ -148,7 +154,7 @@ class Interior:
             back = bright * (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6)).view(frames, 1, *size)
             colour = layer[:, :3] * shown * back * self.light[:, None, None] + colour * (1 - layer[:, 3:] * shown)
         shade = _shade(share, centimetre).view(frames, 1, *size)
-        return colour * shade ** colour.new_tensor(_WARMTH)[:, None, None]
+        return colour * shade ** self.warmth[:, None, None]
 
     @staticmethod
     def _narrowed(sheet: Sheet, share: Shares, centimetre: float) -> torch.Tensor:
@@ -233,6 +239,8 @@ def fit_interior(
         resting=opening / 3.27,
         light=light,
         deep=_coloured(mean.new_tensor(_DEEP)[:, None], colourful)[:, 0],
+        floor=_coloured(mean.new_tensor(_FLOOR)[:, None], colourful)[:, 0],
+        warmth=1 + colourful * (mean.new_tensor(_WARMTH) - 1),
         own=own,
     )
 
