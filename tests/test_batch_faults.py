@@ -53,6 +53,7 @@ def until(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_a_batch_ends_with_the_same_videos(
     tmp_path: Path, words: list[str | Path], whole: dict[str, str]
 ) -> None:
