@@ -60,6 +60,7 @@ class Preset:
 MINI = Preset(
     family=Family(
         name="mini",
+        steps=4,
         noise_correlation=0.9,
         threads=1,
         controls=("steps", "guidance", "motion", "expression", "lips", "speed"),
