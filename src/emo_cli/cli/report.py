@@ -200,7 +200,7 @@ def _live_line() -> Progress:
         def render(self, task: Task) -> Text:
             if task.fields["unit"] == "bytes":
                 return Text(f"{readable(task.speed)}/s" if task.speed else "")
-            return Text(f"{task.speed:.1f} frames/s" if task.speed else "")
+            return Text(f"{task.speed:.1f} frames/s" if task.speed and task.fields["unit"] else "")
 
     class Left(TimeRemainingColumn):
         def render(self, task: Task) -> Text:
