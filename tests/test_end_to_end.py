@@ -14,11 +14,20 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
 import emo_cli
-from emo_cli import video
+from emo_cli import portrait, speech, video
+from emo_cli.chart.codec import FlowCodec
+from emo_cli.chart.geometry import lip_gaps
+from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.scene import Settings
+from emo_cli.weights import locate
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +95,7 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> Takes:
 def test_json_is_one_object_on_stdout_and_nothing_else_is_said(takes: Takes) -> None:
     assert (takes.as_json.returncode, takes.as_json.stderr) == (0, "")
     made = json.loads(takes.as_json.stdout)
-    assert (made["path"], made["frames"], made["fps"], made["model"], made["seed"]) == ("a.mp4", 13, 25, "mini", 7)
+    assert (made["file"], made["frames"], made["fps"], made["model"], made["seed"]) == ("a.mp4", 13, 25, "mini", 7)
     assert made["warnings"] == [] and made["timings"]["generating"] > 0
 
 
@@ -129,3 +138,18 @@ def test_the_readme_s_python_works_as_it_stands(tmp_path: Path) -> None:
     shutil.copy(SONG, tmp_path / "song.wav")
     subprocess.run([sys.executable, "-c", example[1]], cwd=tmp_path, env=SURROUNDINGS, check=True, timeout=300)
     assert video.probe(tmp_path / "out.mp4").frames == 183
+
+
+def test_silence_keeps_the_mouth_shut_and_a_song_opens_it(tmp_path: Path) -> None:
+    pipeline = EmoPipeline.from_pretrained(locate("mini"))
+    face = portrait.read(PHOTO)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(32_000), 16_000)
+    opened = []
+    for path in (tmp_path / "silence.wav", SONG):
+        heard = speech.encode(speech.read(path, duration=2), pipeline.sound_encoder, pipeline.family.fps)
+        motions = pipeline.motions(pipeline.codec.open(face), face.mask, heard.features, Settings(seed=1))
+        codec = cast(FlowCodec, pipeline.codec)
+        moved, _ = codec.unpack(torch.cat([motion.latents for motion in motions]))
+        gaps = lip_gaps(codec.mean + moved) - lip_gaps(codec.mean[None])
+        opened.append(float(gaps.max()))
+    assert opened[0] < 0.1 < 0.3 < opened[1]  # centimetres between the lips, beyond a closed mouth's
