@@ -58,12 +58,13 @@ ALLOWED = {
     "sampling": "errors family clips networks chart",
     "quality": "family networks.reuse",
     "segments": "errors family clips networks chart sampling quality",
+    "memory": "errors device networks pipeline",
     "unfinished": "errors clips video networks segments",
     "pipeline": "errors ahead device family clips stored sound_encoders portrait speech networks chart sampling "
     "segments hallo_masks identity wav2vec whisper regions landmark_images",
     "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
     "animate": "errors family device weights download pipes provenance credentials video vocals portrait speech "
-    "networks segments unfinished outlook pipeline quality checkpoints face landmark_images regions",
+    "networks segments unfinished outlook memory pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints animate",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
@@ -137,7 +138,8 @@ def test_the_table_names_only_what_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "--version", "animate --help", "batch --help", "train --help", "weights list"]
+    "arguments",
+    ["--help", "--version", "animate --help", "batch --help", "train --help", "dataset synthesise --help", "weights list"],
 )
 def test_help_and_version_load_nothing_heavy(arguments: str) -> None:
     code = (

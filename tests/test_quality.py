@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from emo_cli.networks.reuse import Reuse
 from emo_cli.networks.unet import Conditions
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.quality import BEST, PRESETS, Shortcuts, preset
+from emo_cli.quality import BEST, PRESETS, Preset, Shortcuts, preset, wanted
 from test_pipeline import latents, motions, sound
 from tiny_pipeline import tiny
 
@@ -112,3 +112,10 @@ def test_windows_of_one_step_give_the_same_frames_in_any_batch(at_once: int) -> 
     single, batched = (latents(pipeline, sound(23), windows=number) for number in (1, at_once))
     assert calls(pipeline, 23, windows=at_once) < calls(pipeline, 23)
     assert torch.allclose(single, batched, atol=1e-4)
+
+
+def test_what_the_user_asks_for_wins_over_the_word() -> None:
+    family = tiny("mini").family
+    assert (wanted(family, "draft").steps, wanted(family, "draft").guidance) == (3, family.guidance)
+    assert wanted(family, "draft", steps=7, guidance=1.5) == Preset(7, 1.5)
+    assert wanted(family, "best") == Preset(family.steps, family.guidance)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import credentials, device, landmark_images, pipes, provenance, speech, video
+from emo_cli import credentials, device, landmark_images, memory, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe, open_model
 from emo_cli.credentials import Identity
@@ -26,11 +26,11 @@ from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
-from emo_cli.networks.codec import Strength
+from emo_cli.networks.codec import PictureCodec, Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
-from emo_cli.quality import Quality, wanted
+from emo_cli.quality import PRESETS, Quality, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound
@@ -46,7 +46,7 @@ CERTAIN = 0.95  # human faces score above, animals mostly below
 class AnimateOptions:
     """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh.
 
-    photo or sound may be `-` for standard input, output for standard output.
+    max_memory: GB that the model may fill. photo or sound may be `-` for standard input, output for standard output.
     """
 
     photo: Path
@@ -72,6 +72,7 @@ class AnimateOptions:
     vocals: Vocals = "auto"
     device: str = "auto"
     dtype: str = "auto"
+    max_memory: float | None = None
     overwrite: bool = False
     download: bool = False
 
@@ -242,6 +243,9 @@ def perform(
     heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps, exact=pipeline.family.exact)
     driving = _driving(options, portrait, pipeline.family, heard.frames, progress)
     ready = time.perf_counter()
+    at_once = memory.planned(pipeline, recipe.size or pipeline.family.size, options.max_memory)
+    if at_once and isinstance(pipeline.codec, PictureCodec):
+        pipeline.codec.chunk = at_once.pictures
     progress.stage("making frames")
     settings = Settings(
         seed=recipe.seed,
@@ -252,6 +256,7 @@ def perform(
         region=recipe.region,
         driving=driving,
         shortcuts=wanted(pipeline.family, options.quality).shortcuts,
+        windows=at_once.windows if at_once else 1,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
     kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
@@ -360,6 +365,8 @@ def _unheard(pipeline: EmoPipeline, options: AnimateOptions, recipe: provenance.
     for control, asked in wished.items():
         if asked and control not in family.controls:
             yield f"The model {family.name} has no control over --{control}; your wish has no effect."
+    if options.quality != "best" and family.name not in PRESETS:
+        yield f"The model {family.name} has no preset called {options.quality}; it is made at its best."
     if recipe.fps != family.fps:
         change = "shown twice" if recipe.fps > family.fps else "left out"
         yield (

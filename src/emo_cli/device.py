@@ -120,6 +120,16 @@ def memory(place: torch.device) -> Memory:
     return Memory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
 
 
+def budget(place: torch.device) -> int | None:
+    """Bytes that a model may fill on a device with memory of its own; None for the processor, which can swap."""
+    return None if place.type == "cpu" else memory(place).total
+
+
+def likes_batches(place: torch.device) -> bool:
+    """Whether several windows at once are faster than one after another: a processor is busy with one."""
+    return place.type != "cpu"
+
+
 def peak_memory(place: torch.device | None = None) -> int | None:
     """Most bytes that this process has held so far, in main memory or on a device; None where nobody counts them."""
     if place is not None:

@@ -256,7 +256,8 @@ class EmoPipeline:
         wider = device.wider(narrow, place)
         if wider is None:
             return False
-        self.to(place, wider)
+        for network in (self.backbone, self.reference_net):  # the codec, at work in another thread, guards itself
+            network.to(place, wider)
         before, now = (str(dtype).removeprefix("torch.") for dtype in (narrow, wider))
         warn(f"In {before} the model's numbers left its range; the rest is made in {now}.")
         return True

@@ -60,6 +60,7 @@ def animate(
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
     dtype: take.PrecisionOption = "auto",
+    max_memory: take.MemoryOption = None,
 ) -> None:
     """Make the person in PHOTO say or sing SOUND; without -o the video is PHOTO-SOUND.mp4 in this folder."""
     with Report(quiet=quiet, as_json=json, stdout_taken=output == Path("-")) as report:
@@ -73,7 +74,7 @@ def animate(
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance,
-            device=device, dtype=dtype,
+            device=device, dtype=dtype, max_memory=max_memory,
         )  # fmt: skip
         signer = identity(sign, Path(get_app_dir("emo")) / "signing") if sign else None
         video = make(wishes, report, sign=signer)

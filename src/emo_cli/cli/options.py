@@ -117,4 +117,8 @@ GuidanceOption = Annotated[
 ]
 DeviceOption = Annotated[str, make(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", envvar="EMO_DEVICE")]
 DTYPE_HELP = "Type of the numbers; auto is float32."
+MEMORY_HELP = "How much memory the model may fill, where it is not all of a graphics card's."
+MemoryOption = Annotated[
+    float | None, make("--max-memory", min=0.1, metavar="GB", help=MEMORY_HELP, show_default=False, envvar="EMO_MEMORY")
+]
 PrecisionOption = Annotated[Precision, make("--dtype", help=DTYPE_HELP, envvar="EMO_DTYPE")]

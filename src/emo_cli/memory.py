@@ -1,0 +1,182 @@
+"""How much memory a model needs on its device: computed, before anything is moved there.
+
+The networks run once on torch's meta device, which calculates shapes and no numbers, while the bytes that are alive are
+counted. Attention counts as its result alone, as the fused kernels do it. What a device's own library takes beside that
+(some hundred megabytes) is not in it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from emo_cli import device
+from emo_cli.errors import DeviceError
+from emo_cli.networks.audio import RegionMasks
+from emo_cli.networks.codec import PictureCodec
+from emo_cli.networks.unet import Conditions, Reference, UNet
+from emo_cli.pipeline import EmoPipeline
+
+RESERVE = 0.1  # share of the memory that stays free: allocators leave gaps
+MOST_WINDOWS, MOST_PICTURES = 8, 4
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes. weights: of all networks; call: the Backbone's largest moment for one window, the portrait's keys and
+    values included; picture: the same of drawing one picture; windows, pictures: how many are made at once."""
+
+    weights: int
+    call: int
+    picture: int
+    windows: int = 1
+    pictures: int = 1
+
+    @property
+    def total(self) -> int:
+        """The largest moment: drawing runs beside the next segment's denoising."""
+        return self.weights + self.windows * self.call + self.pictures * self.picture
+
+
+def need(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> Need:
+    """What a model needs for pictures of `size` pixels a side with its large networks in a precision."""
+    networks = [part.autoencoder if isinstance(part, PictureCodec) else part for part in pipeline.parts().values()]
+    large = (pipeline.backbone, pipeline.reference_net, getattr(pipeline.codec, "autoencoder", None))
+    weights = 0
+    for network in networks:
+        if isinstance(network, nn.Module):
+            numbers = sum(value.numel() for value in network.state_dict().values())
+            weights += numbers * (dtype if any(network is one for one in large) else torch.float32).itemsize
+    codec = pipeline.codec
+    picture = _picture(codec, size, dtype) if isinstance(codec, PictureCodec) else size * size * 3 * 4
+    return Need(weights, _call(pipeline, size, dtype), picture)
+
+
+def planned(pipeline: EmoPipeline, size: int, allowed: float | None = None) -> Need | None:
+    """What is done at once where a device's memory, or the user with `allowed` GB, sets a limit; None without one.
+
+    Raises DeviceError when a model is too large for it.
+    """
+    place = pipeline.backbone.device
+    limit = device.budget(place) if allowed is None else int(allowed * 1e9)
+    if limit is None:
+        return None
+    needed = need(pipeline, size, pipeline.backbone.dtype)
+    return fitted(needed, limit, several=device.likes_batches(place))
+
+
+def fitted(needed: Need, limit: int, several: bool) -> Need:
+    """As many windows and pictures at once as a limit in bytes allows.
+
+    several: whether batches of windows pay at all. Raises DeviceError, which tells what would fit, if one is too much.
+    """
+    room = limit * (1 - RESERVE)
+    if needed.total > room:
+        raise DeviceError(
+            f"The model needs about {needed.total / 1e9:.1f} GB here (computed: {needed.weights / 1e9:.1f} GB of "
+            f"weights, the rest while it works), and {limit / 1e9:.1f} GB may be used. "
+            "Take a smaller --size, --dtype bfloat16 or float16, a smaller --model, or --device cpu."
+        )
+    chosen = needed
+    for change in ({"pictures": MOST_PICTURES}, *({"windows": n} for n in range(2, MOST_WINDOWS + 1) if several)):
+        wider = replace(chosen, **change)
+        chosen = wider if wider.total <= room else chosen
+    return chosen
+
+
+def _call(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> int:
+    family = pipeline.family
+    network = _shapes_only(pipeline.backbone, dtype)
+    side = size // 8 if isinstance(pipeline.codec, PictureCodec) else family.latent_size
+    frames = family.window + (family.motion_frames if family.motion == "inline" else 0)
+    latents = torch.empty(1, frames, network.config["in_channels"], side, side, dtype=dtype, device="meta")
+    time, reference_net = torch.empty(1, device="meta"), _shapes_only(pipeline.reference_net, dtype)
+
+    def work() -> Any:
+        conditions = _conditions(reference_net, network, latents)
+        return network(latents, time, conditions), conditions
+
+    return peak(work)
+
+
+def _conditions(reference_net: UNet, network: UNet, latents: Tensor) -> Conditions:
+    """A portrait of the latents' size, and the regions, as far as this Backbone wants them."""
+    picture = latents.new_empty(1, reference_net.config["in_channels"], *latents.shape[-2:])
+    features = reference_net.look(picture)
+    masks = None
+    if network.config["audio_layers"] == "hierarchical":
+        sides = [latents.shape[-1] >> level for level in range(len(network.config["widths"]))]
+        masks = RegionMasks(tuple(latents.new_empty(1, 3, side * side, 1) for side in sides))
+    return Conditions(reference=network.remember(Reference(features.hidden)), masks=masks)
+
+
+def _picture(codec: PictureCodec, size: int, dtype: torch.dtype) -> int:
+    with torch.device("meta"):
+        network = type(codec.autoencoder).from_config(codec.autoencoder.config)
+    nn.Module.to(network, dtype)
+    latents = torch.empty(1, 4, size // 8, size // 8, dtype=dtype, device="meta")
+    return peak(lambda: network.decode(latents).sample.float())
+
+
+def _shapes_only(network: UNet, dtype: torch.dtype) -> UNet:
+    with torch.device("meta"):
+        empty = UNet(**network.config)
+    return empty.to("meta", dtype)  # tables of positions lie on the processor
+
+
+def peak(work: Callable[[], Any]) -> int:
+    """Bytes of the largest moment of some work on the meta device, beside what was there before."""
+    with torch.no_grad(), _FusedAttention(), _Bytes() as counted:
+        work()
+    return counted.peak
+
+
+class _Bytes(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.device.type == "meta":
+                self._hold(tensor.untyped_storage())
+        return result
+
+    def _hold(self, storage: torch.UntypedStorage) -> None:
+        name = storage._cdata
+        if name in self._known:
+            return
+        self._known.add(name)
+        self.alive += storage.nbytes()
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(storage, self._release, name, storage.nbytes())
+
+    def _release(self, name: int, size: int) -> None:
+        self._known.discard(name)
+        self.alive -= size
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention whose table of weights is never held as a whole."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function is nn.functional.scaled_dot_product_attention:
+            queries, _, values = args[:3]
+            return queries.new_empty(*queries.shape[:-1], values.shape[-1])
+        return function(*args, **(kwargs or {}))
