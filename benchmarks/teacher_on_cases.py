@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def likeliest(heard: Heard) -> list[Phone]:
     smooth = torch.nn.functional.avg_pool1d(chances.T[None], 3, 1, 1, count_include_pad=False)[0]
     labels = smooth.argmax(0).tolist()
     edges = [0, *(row for row in range(1, len(labels)) if labels[row] != labels[row - 1]), len(labels)]
-    return [Phone(a / 50, b / 50, PHONES[labels[a]]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [Phone(a / 50, b / 50, PHONES[labels[a]]) for a, b in pairwise(edges)]
 
 
 def ways(heard: Heard) -> dict[str, np.ndarray]:

@@ -1,0 +1,30 @@
+"""`emo dataset synthesise` speaks a corpus that training accepts."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emo_cli.training.corpus import load
+
+
+def _has_programs() -> bool:
+    try:
+        ctypes.CDLL("libespeak-ng.so.1")
+    except OSError:
+        return False
+    return shutil.which("flite") is not None
+
+
+@pytest.mark.skipif(not _has_programs(), reason="espeak-ng or flite is not installed")
+def test_the_command_speaks_as_much_as_asked(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emo_cli", "dataset", "synthesise", "--out", str(tmp_path), "--hours", "0.01"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    spoken = [item for split in ("train", "validation", "unseen voices") for item in load(tmp_path, split)]  # type: ignore[arg-type]
+    assert sum(len(item.mel) for item in spoken) >= 36 * 100
