@@ -139,7 +139,15 @@ def test_the_table_names_only_what_exists() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--help", "--version", "animate --help", "batch --help", "train --help", "dataset synthesise --help", "weights list"],
+    (
+        "--help",
+        "--version",
+        "animate --help",
+        "batch --help",
+        "train --help",
+        "dataset synthesise --help",
+        "weights list",
+    ),
 )
 def test_help_and_version_load_nothing_heavy(arguments: str) -> None:
     code = (
