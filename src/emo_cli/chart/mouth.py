@@ -136,7 +136,7 @@ class Interior:
         """Throat, tongue and teeth (frames, 3, height, width), lit like the photo."""
         frames = len(pixels)
         low = _FLOOR_SEEN * (1 - smooth_step(share.below / centimetre, 0.0, _FLOOR_REACH)).view(frames, 1, *size)
-        colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low) * self.light.mean()
+        colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low)
         opened = self._opened(sheet, points)
         upper, lower = sheet.openings[0].edges(sheet.openings[0].local(rigid)[0])
         hidden = 1 - self.own.upper_teeth * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
@@ -225,6 +225,7 @@ def fit_interior(
     shift = shift + (1 - scale) * anchor * mean.new_tensor([1.0, 1.0, 0.0]) + front
     colourful = colourfulness(sheet)
     light, edge = _coloured(white(sheet)[:, None], colourful)[:, 0], None
+    scene = light.mean()
     own = Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0)
     if opening > 0.25:
         own, light, edge = _own_inside(sheet, light)
@@ -238,8 +239,8 @@ def fit_interior(
         jaw=jaw,
         resting=opening / 3.27,
         light=light,
-        deep=_coloured(mean.new_tensor(_DEEP)[:, None], colourful)[:, 0],
-        floor=_coloured(mean.new_tensor(_FLOOR)[:, None], colourful)[:, 0],
+        deep=_coloured(mean.new_tensor(_DEEP)[:, None], colourful)[:, 0] * scene,
+        floor=_coloured(mean.new_tensor(_FLOOR)[:, None], colourful)[:, 0] * scene,
         warmth=1 + colourful * (mean.new_tensor(_WARMTH) - 1),
         own=own,
     )
