@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--suffix", default="")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    codec = FlowCodec.from_pretrained(chosen.codec or weights.folder("mini") / "codec").eval()
+    codec = FlowCodec.from_pretrained(chosen.codec or weights.locate("mini") / "codec").eval()
     rig = Rig.load(chosen.rig)
     chosen.out.mkdir(parents=True, exist_ok=True)
     for photo in chosen.photos:
