@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+from emo_cli import clips, speech, video
 from emo_cli import portrait as portraits
-from emo_cli import speech, video
 from emo_cli.animate import AnimateOptions, Video, animate, paced, perform
+from emo_cli.clips import ClipPlan
 from emo_cli.errors import FaceError, InputError, ModelError, OutputError, WeightsError
 from emo_cli.family import Family
 from emo_cli.portrait import Portrait
@@ -48,7 +49,7 @@ class Actor:
     spoil: Callable[[np.ndarray], np.ndarray] = lambda frame: frame
 
     def frames(
-        self, portrait: Portrait, heard: speech.Speech, settings: Settings, callback: Any = None, diary: Any = None
+        self, portrait: Portrait, heard: speech.Speech, settings: Settings, callback: Any, *rest: Any
     ) -> Iterator[np.ndarray]:
         self.asked.append(settings)
         for index in range(heard.frames):
@@ -56,6 +57,9 @@ class Actor:
             frame = portrait.image.copy()
             frame[..., 1] = np.minimum(frame[..., 1].astype(int) + index, 255)
             yield self.spoil(frame)
+
+    def plan(self, heard: speech.Speech) -> ClipPlan:
+        return clips.plan(heard.frames, self.family)
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Notes:
 
     def step(self, done: int, total: int) -> None:
         self.steps.append((done, total))
+
+    def outlook(self, seconds: float) -> None: ...
 
     def frame(self, done: int, total: int) -> None:
         self.counted.append((done, total))

@@ -194,7 +194,16 @@ def animate(
     with device.memory_guard(place.device), device.cores_for(family.threads):
         loaded = loaded or Loaded()
         pipeline = loaded.open(folder, options.model, place)
-        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign)
+        windows = _at_once(pipeline, portrait, options)
+        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign, windows)
+
+
+def _at_once(pipeline: EmoPipeline, portrait: Portrait, options: AnimateOptions) -> int:
+    """How many windows the memory allows at once; the codec learns how many pictures. DeviceError if it is short."""
+    plan = memory.planned(pipeline, portrait.image.shape[0], options.max_memory)
+    if plan is not None and isinstance(pipeline.codec, PictureCodec):
+        pipeline.codec.chunk = plan.pictures
+    return 1 if plan is None else plan.windows
 
 
 def hear(options: AnimateOptions, family: Family) -> Sound:
@@ -221,13 +230,14 @@ def perform(
     weights: str | None = None,
     unfinished: Path | None = None,
     sign: Identity | None = None,
+    windows: int = 1,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
 
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
     for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
     goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into a video
-    that is made in one go.
+    that is made in one go. windows: see `Settings`.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -243,9 +253,6 @@ def perform(
     heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps, exact=pipeline.family.exact)
     driving = _driving(options, portrait, pipeline.family, heard.frames, progress)
     ready = time.perf_counter()
-    at_once = memory.planned(pipeline, recipe.size or pipeline.family.size, options.max_memory)
-    if at_once and isinstance(pipeline.codec, PictureCodec):
-        pipeline.codec.chunk = at_once.pictures
     progress.stage("making frames")
     settings = Settings(
         seed=recipe.seed,
@@ -256,7 +263,7 @@ def perform(
         region=recipe.region,
         driving=driving,
         shortcuts=wanted(pipeline.family, options.quality).shortcuts,
-        windows=at_once.windows if at_once else 1,
+        windows=windows,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
     kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
