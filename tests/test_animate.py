@@ -143,6 +143,13 @@ def test_a_control_the_model_does_not_have_is_told_not_ignored(portrait: Portrai
     ]
 
 
+def test_a_quality_the_model_has_no_preset_for_is_told(portrait: Portrait, sound: Path) -> None:
+    notes, actor = Notes(), Actor()
+    _make(portrait, sound, actor, notes, quality="draft")
+    assert any("no preset called draft" in sentence for sentence in notes.warnings)
+    assert actor.asked[0].steps == actor.family.steps
+
+
 def test_progress_hears_every_step_and_every_frame(portrait: Portrait, sound: Path) -> None:
     notes = Notes()
     _make(portrait, sound, Actor(), notes)
