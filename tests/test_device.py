@@ -100,6 +100,12 @@ def test_a_program_that_uses_the_library_keeps_its_own_threads() -> None:
     assert torch.get_num_threads() == before
 
 
+def test_numbers_too_small_to_matter_are_kept_for_a_program_that_uses_the_library() -> None:
+    with device.cores_for(1):
+        assert torch.tensor(1e-40) * 1 == 0
+    assert torch.tensor(1e-40) * 1 > 0
+
+
 def test_no_other_file_names_a_kind_of_device() -> None:
     files = [path for path in SOURCE.rglob("*.py") if path.name not in ("device.py", "options.py")]
     assert len(files) > 10

@@ -19,6 +19,9 @@ KINDS = ("cuda", "mps", "cpu")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+ANY_CARD = "cuda"
+"""The word for a graphics card, whichever."""
+
 MOST_THREADS = 8
 """Beyond these, threads of one process mostly wait for memory."""
 
@@ -51,6 +54,16 @@ def available() -> list[torch.device]:
     if torch.backends.mps.is_available():
         found.append(torch.device("mps"))
     return [*found, torch.device("cpu")]
+
+
+def leaves_cards_open(wanted: str) -> bool:
+    """Whether the user's word for a device means: any graphics card, if there is one."""
+    return wanted in ("auto", ANY_CARD)
+
+
+def cards(wanted: str) -> list[str]:
+    """All graphics cards of this machine, as words for `choose`, if the user's word leaves open which."""
+    return [str(place) for place in available() if place.type == ANY_CARD] if leaves_cards_open(wanted) else []
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Placement:
@@ -172,7 +185,7 @@ def cores_for(most: int | None) -> Iterator[int]:
     A number in OMP_NUM_THREADS is the user's own wish and stays. Small networks gain nothing from many threads and
     lose by waiting for them: beside other work on the machine, two threads can be far slower than one.
     """
-    before = torch.get_num_threads()
+    before, flushed = torch.get_num_threads(), _flushes_denormals()
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(cores(), most or MOST_THREADS))
     # Numbers too small to matter cost a hundred times the time on many processors.
@@ -181,6 +194,23 @@ def cores_for(most: int | None) -> Iterator[int]:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside the block torch computes on one core, for numbers that must be the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _flushes_denormals() -> bool:
+    """Whether this thread takes numbers too small to matter for zero; torch can set that, but not tell it."""
+    return bool(torch.tensor(1e-40) * 1 == 0)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class _Member:
 
 
 def together(work: Round, orders: Orders, hear: Hear, places: Sequence[str]) -> None:
-    """Do all jobs in several processes, one for each of the places (cuda:0, cuda:1, ..., or cpu several times)."""
+    """Do all jobs in several processes, one for each of the places (a graphics card each, or cpu several times)."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, device.cores() // len(places)) if places[0] == "cpu" else None
 

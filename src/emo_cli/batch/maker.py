@@ -11,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from PIL import Image
 
 from emo_cli import __version__, video
@@ -64,7 +63,6 @@ class Maker:
 
     def make(self, job: Job, hear: Hear) -> Record | None:
         """What became of a job; None while another process has it. A failure is a record too, never raised."""
-        torch.set_flush_denormal(True)  # a job's numbers must not tell whether it was its process's first
         key = job.key(self._orders.folder)
         claimed = claim(self._ledger.claims, key)
         if claimed is None:

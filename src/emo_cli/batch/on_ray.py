@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from emo_cli import device
 from emo_cli.batch.crew import PAUSE, Round
 from emo_cli.batch.jobs import Job
 from emo_cli.batch.maker import Hear, Maker, Orders
@@ -39,11 +40,11 @@ def on_cluster(work: Round, orders: Orders, hear: Hear, address: str | None, wor
     with _connected(address) as ray:
         from ray.exceptions import RayActorError
 
-        cards = int(ray.cluster_resources().get("GPU", 0)) if place in ("auto", "cuda") else 0
+        cards = int(ray.cluster_resources().get("GPU", 0)) if device.leaves_cards_open(place) else 0
         machines = sum(node["Alive"] for node in ray.nodes())
         needs = {"num_gpus": 1, "num_cpus": 0} if cards else {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
         kind = ray.remote(**needs)(Actor)
-        chosen = "cuda" if cards else place
+        chosen = device.ANY_CARD if cards else place
 
         def hired() -> Any:
             return kind.remote(orders, chosen)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-import torch
-
+from emo_cli import device as devices
 from emo_cli.batch import crew
 from emo_cli.batch.jobs import Job
 from emo_cli.batch.ledger import Ledger, Record, first_record
@@ -106,8 +105,8 @@ def _number(workers: str) -> int | None:
 
 def _places(number: int | None, device: str) -> list[str]:
     """A device for each worker: the graphics cards in turn, if the user leaves it open."""
-    cards = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    cards = devices.cards(device)
     if not cards:
-        there = "cpu" if device == "auto" and not torch.backends.mps.is_available() else device
+        there = str(devices.choose(device).device) if device == "auto" else device
         return [there] * (number or 1)
-    return [f"cuda:{index % cards}" for index in range(number or cards)]
+    return [cards[index % len(cards)] for index in range(number or len(cards))]

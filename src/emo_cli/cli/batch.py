@@ -104,6 +104,7 @@ def batch(
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
     dtype: take.PrecisionOption = "auto",
+    max_memory: take.MemoryOption = None,
 ) -> None:
     """Make many videos: from a folder, from photos and sounds, or from a table of jobs.
 
@@ -120,6 +121,7 @@ def batch(
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance, dtype=dtype,
+            max_memory=max_memory,
         )  # fmt: skip
         found = part_of(_jobs(source, sounds, audio, pair, common, output, report), shard)
         wishes = BatchOptions(

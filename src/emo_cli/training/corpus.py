@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emo_cli import device
 from emo_cli.errors import InputError
 from emo_cli.sound_encoders import log_mel, normalise
 from emo_cli.training.articulation import RATE, Articulation, curves, loudness_of
@@ -74,15 +75,17 @@ def write_corpus(
     Shards that exist already are kept, so an interrupted run goes on where it stopped. Each shard is spoken by a
     process of its own, `workers` of them at a time: espeak-ng carries the state of its oscillators from one text to
     the next, and only a fresh process makes a shard depend on nothing but the seed and its number. With 0 workers
-    everything is spoken in this process. `speakers` must be importable by name unless workers is 0.
+    everything is spoken in this process. Threads add up sums in another order, so each process uses one. `speakers`
+    must be importable by name unless workers is 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = max(1, round(minutes / shard_minutes))
     todo = [index for index in range(count) if not _shard(folder, index).exists()]
     write = partial(_write_shard, folder, minutes / count, seed, speakers)
     if workers == 0:
-        for index in todo:
-            write(index)
+        with device.one_thread():
+            for index in todo:
+                write(index)
     elif todo:
         fresh = get_context("spawn")
         with ProcessPoolExecutor(workers, fresh, torch.set_num_threads, (1,), max_tasks_per_child=1) as pool:
