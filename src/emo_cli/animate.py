@@ -266,9 +266,10 @@ def perform(
         windows=windows,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
-    kept = unfinished and Unfinished(unfinished, pipeline.plan(heard), pipeline.family.fps, recipe.fps, count)
+    plan = pipeline.plan(heard)
+    kept = unfinished and Unfinished(unfinished, plan, pipeline.family.fps, recipe.fps, count)
     begin = kept.start if kept else 0
-    segments = len(pipeline.plan(heard).segments) - (kept.first if kept else 0)
+    segments = len(plan.segments) - (kept.first if kept else 0)
     step = partial(_step, progress, Outlook(recipe.steps, segments), recipe.steps)
     made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn)
     frames = _watched(made, portrait, heard.frames, progress, begin)

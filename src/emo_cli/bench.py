@@ -25,7 +25,7 @@ from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.quality import Preset, wanted
 from emo_cli.segments.scene import Settings
-from emo_cli.speech import Sound
+from emo_cli.speech import Sound, Speech
 from emo_cli.weights import locate
 
 MATRIX = 1024  # side of the square matrices whose product shows what the machine can do
@@ -179,8 +179,10 @@ class Setting:
         return device.cores_for(self.family.threads)
 
     def _read(self) -> tuple[Portrait, Sound]:
-        sound = speech.read(self.options.sound, start=self.options.start, duration=self.options.duration)
-        return animate.frame(self.options, self.family), sound
+        return animate.frame(self.options, self.family), animate.hear(self.options, self.family)
+
+    def _heard(self, sound: Sound) -> Speech:
+        return speech.encode(sound, self.pipeline.sound_encoder, self.family.fps, exact=self.family.exact)
 
     def _settings(self) -> Settings:
         effort = self._effort()
@@ -195,8 +197,7 @@ class Setting:
         with self._cores():
             began = time.perf_counter()
             portrait, sound = self._read()
-            heard = speech.encode(sound, self.pipeline.sound_encoder, self.family.fps)
-            frames = self.pipeline.frames(portrait, heard, self._settings())
+            frames = self.pipeline.frames(portrait, self._heard(sound), self._settings())
             next(frames)
             return time.perf_counter() - began
 
@@ -204,15 +205,15 @@ class Setting:
         clock = Clock(self.place.device)
         portrait = animate.frame(self.options, self.family)
         in_portrait = clock.lap()
-        sound = speech.read(self.options.sound, start=self.options.start, duration=self.options.duration)
-        heard = speech.encode(sound, self.pipeline.sound_encoder, self.family.fps)
+        sound = animate.hear(self.options, self.family)
+        heard = self._heard(sound)
         in_sound = clock.lap()
         canvas = self.pipeline.codec.open(portrait)
         self.pipeline.reference_net.look(canvas.reference.to(self.place.device, self.place.dtype))
         in_reference = clock.lap()
-        motions = list(self.pipeline.denoised(portrait, heard, self._settings(), canvas))
-        in_denoise = clock.lap()
         settings = self._settings()
+        motions = list(self.pipeline.denoised(portrait, heard, settings, canvas))
+        in_denoise = clock.lap()
         decode = self.pipeline.codec.decode
         pictures = [frame for motion in motions for frame in decode(canvas, motion, settings.strength)]
         in_decode = clock.lap()
@@ -223,8 +224,7 @@ class Setting:
     def _teraflops(self) -> float:
         """Arithmetic of the networks for the whole sound, attention included."""
         portrait, sound = self._read()
-        heard = speech.encode(sound, self.pipeline.sound_encoder, self.family.fps)
-        canvas = self.pipeline.codec.open(portrait)
+        heard, canvas = self._heard(sound), self.pipeline.codec.open(portrait)
         with FlopCounterMode(display=False) as counter:
             for _ in self.pipeline.denoised(portrait, heard, self._settings(), canvas):
                 pass
