@@ -68,10 +68,11 @@ ALLOWED = {
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints animate",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
+    "dataset": "errors ffmpeg sound_encoders speech video photo face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg stored face sound_encoders portrait photo speech video "
-    "networks chart sampling pipeline",
-    "cli": "errors animate batch bench checkpoints catalogue credentials device doctor download inspection "
+    "networks chart sampling pipeline dataset",
+    "cli": "errors animate batch bench checkpoints catalogue credentials dataset device doctor download inspection "
     "provenance training weights",
 }  # fmt: skip
 

@@ -19,8 +19,9 @@ from emo_cli import portrait, video
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.cli.app import app
 from emo_cli.errors import FaceError, InputError, OutputError
+from emo_cli.face.pose import STILL, pose
 from emo_cli.family import Family
-from emo_cli.inspection import Look, look, overlay, pose, save_overlay
+from emo_cli.inspection import Look, look, overlay, save_overlay
 from emo_cli.weights import fingerprint
 from tiny_model import save_tiny_model
 
@@ -75,7 +76,8 @@ def test_turning_the_picture_turns_the_pose() -> None:
     face = portrait.read(PHOTO)
     straight = pose(face.landmarks)
     mirrored = face.landmarks * [-1, 1, 1]
-    mirrored[[33, 263]] = mirrored[[263, 33]]
+    place = {(x, y): index for index, (x, y, _) in STILL.items()}
+    mirrored[list(STILL)] = mirrored[[place[-x, y] for x, y, _ in STILL.values()]]
     assert pose(mirrored).yaw == pytest.approx(-straight.yaw, abs=0.1)
     angle = np.radians(20)
     x, y, z = face.landmarks.T

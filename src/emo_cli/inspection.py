@@ -19,25 +19,15 @@ from emo_cli.checkpoints import describe, open_model
 from emo_cli.errors import OutputError, WeightsError
 from emo_cli.face import Face
 from emo_cli.face.found import overlap
-from emo_cli.face.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from emo_cli.face.pose import Pose, pose
 from emo_cli.family import Family
 from emo_cli.portrait import Box, Portrait
 from emo_cli.speech import Sound
 from emo_cli.weights import locate
 
-FOREHEAD, CHIN = 10, 152
 PATIENCE = 10.0  # seconds of trial frames after which the rest is reckoned
 HALF = 0.5  # the mask's edge is soft: beyond this a pixel counts as moving
 BLUE, ORANGE, GREEN = (40, 120, 255), (255, 140, 0), (0, 190, 90)
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How a head is held, degrees: yaw to the picture's right, pitch upwards, roll clockwise."""
-
-    yaw: float
-    pitch: float
-    roll: float
 
 
 @dataclass(frozen=True)
@@ -139,16 +129,6 @@ def look(options: AnimateOptions, sound: Path | None = None, trial: bool = True)
         _hear(heard) if heard else None, effort, note,
     )  # fmt: skip
     return Look(found, framed)
-
-
-def pose(landmarks: np.ndarray) -> Pose:
-    """The head's pose from its landmarks (478, 3); exact to a few degrees."""
-    across = landmarks[LEFT_EYE_CORNERS[0]] - landmarks[RIGHT_EYE_CORNERS[0]]
-    down = landmarks[CHIN] - landmarks[FOREHEAD]
-    yaw = math.atan2(across[2], math.hypot(across[0], across[1]))
-    pitch = math.atan2(-down[2], math.hypot(down[0], down[1]))
-    roll = math.atan2(across[1], across[0])
-    return Pose(*(round(math.degrees(angle), 1) for angle in (yaw, pitch, roll)))
 
 
 def _faces(framed: Portrait) -> Iterator[FaceSeen]:
