@@ -52,8 +52,9 @@ ALLOWED = {
     "networks.temporal": "networks.attention networks.reuse",
     "networks.conditions": "stored networks.attention",
     "networks.head": "networks.attention networks.temporal networks.conditions",
+    "networks.resnet": "networks.reuse",
     "networks.unet": "errors stored networks.attention networks.audio networks.temporal networks.conditions "
-    "networks.head networks.reuse",
+    "networks.head networks.resnet networks.reuse",
     "chart": "errors stored face portrait networks.codec",
     "sampling": "errors family clips networks chart",
     "quality": "family networks.reuse",

@@ -9,8 +9,9 @@ import torch.nn.functional as functional
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.conditions import FaceLocator, SpeedLayers, WindowProjection
 from emo_cli.networks.head import HeadInput
+from emo_cli.networks.resnet import Resample
 from emo_cli.networks.temporal import TemporalModule, positions
-from emo_cli.networks.unet import Conditions, Reference, Resample, UNet
+from emo_cli.networks.unet import Conditions, Reference, UNet
 from emo_cli.stored import IncompatibleCheckpoint, load_strictly
 
 SHARED = {
@@ -140,6 +141,27 @@ def test_frames_see_each_other_only_through_temporal_modules() -> None:
             parameter.data.zero_()
     still = sample(backbone, latents, conditions)[:, 0]
     assert torch.allclose(still, sample(backbone, changed, conditions)[:, 0], atol=1e-6)
+
+
+def test_still_pictures_pass_the_temporal_modules_by() -> None:
+    backbone, latents, conditions = everything("echomimic")
+    changed = latents.clone()
+    changed[:, 1] += 1
+    still = replace(conditions, still=True)
+    assert torch.equal(sample(backbone, latents, still)[:, 0], sample(backbone, changed, still)[:, 0])
+    assert not torch.equal(sample(backbone, latents, conditions)[:, 0], sample(backbone, changed, conditions)[:, 0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_run_again_on_the_way_back_give_the_same_gradients(kind: str) -> None:
+    backbone, latents, conditions = everything(kind)
+    gradients = []
+    for recompute in (False, True):
+        backbone.recompute = recompute
+        backbone.zero_grad()
+        backbone(latents, torch.full((1,), 500.0), conditions).sample.square().mean().backward()
+        gradients.append([p.grad.clone() for p in backbone.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 50 and all(map(torch.equal, *gradients))
 
 
 def test_motion_frames_are_looked_at_but_not_returned() -> None:

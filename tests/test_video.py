@@ -120,6 +120,14 @@ def test_frames_come_back_at_another_rate(tmp_path: Path) -> None:
     assert len(list(video.read(written.path, fps=12.5))) == 25
 
 
+@pytest.mark.parametrize("first", (0, 1, 29, 57))
+def test_a_part_in_the_middle_is_found_by_its_time(tmp_path: Path, first: int) -> None:
+    written = video.write(tmp_path / "grey.mp4", frames(60), 30000 / 1001)
+    start = max(first - 0.5, 0) / (30000 / 1001)
+    brightness = [frame.mean() for frame in video.read(written.path, start=start, count=3)]
+    assert np.abs(np.array(brightness) - (20 + 2 * np.arange(first, first + 3))).max() < 1.5
+
+
 COLOURS = {
     "red": (255, 0, 0),
     "green": (0, 255, 0),

@@ -229,15 +229,20 @@ def stream(
     return Written(pipes.STANDARD, count, float(count / rate))
 
 
-def read(path: Path, fps: float | None = None) -> Iterator[Frame]:
+def read(
+    path: Path, fps: float | None = None, start: float = 0.0, count: int | None = None
+) -> Iterator[Frame]:
     """Frames of a video, one at a time: uint8 (height, width, 3) RGB, upright.
 
-    fps: repeat or drop frames to reach this rate; None gives each frame of the file once.
+    fps: repeat or drop frames to reach this rate; None gives each frame of the file once. start, count: only so many,
+    from the first that is shown at `start` seconds or later; what lies before is not decoded further than needed.
     Raises InputError when the file cannot be read as a video.
     """
     colour = "scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
     steps = colour if fps is None else f"fps={_rate(fps)},{colour}"
-    arguments = [*ffmpeg.input_file(path), "-map", "0:v:0", "-vf", steps, "-fps_mode", "passthrough"]
+    seek = ["-ss", f"{start:.6f}"] if start > 0 else []
+    arguments = [*seek, *ffmpeg.input_file(path), "-map", "0:v:0", "-vf", steps, "-fps_mode", "passthrough"]
+    arguments += [] if count is None else ["-frames:v", str(count)]
     # A PPM states its own size before the pixels, so nothing has to be guessed from ffmpeg's messages.
     arguments += ["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
     with ffmpeg.running(arguments, output=subprocess.PIPE) as decoder:

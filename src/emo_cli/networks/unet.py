@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from emo_cli.networks.attention import BlockContext, KeysValues, SpatialBlock, SpatialTransformer
 from emo_cli.networks.audio import AudioBlock, AudioTransformer, HierarchicalAudioBlock, RegionMasks
 from emo_cli.networks.head import HeadInput, HeadPrediction, HeadStream
+from emo_cli.networks.resnet import Resample, ResnetBlock, TimeEmbedding, timestep_features
 from emo_cli.networks.reuse import Change, Reuse, anew
 from emo_cli.networks.temporal import TemporalModule
 from emo_cli.stored import StoredNetwork, recorded
@@ -38,7 +39,7 @@ class Conditions:
     head; motion: ReferenceNet's features of earlier frames per temporal module, each (batch, earlier, channels, h, w);
     face: (batch or rows, channels, h, w); identity: tokens (batch, tokens, width); speed: (batch, 3) head speeds or
     (batch, frames, width) features; masks: Hallo's regions; head: pose and blinks of a clip; lips: how much of the
-    sound's part the spatial blocks add, 1 as trained.
+    sound's part the spatial blocks add, 1 as trained; still: pass the temporal modules by, for pictures on their own.
     """
 
     reference: tuple[KeysValues, ...] | None = None
@@ -51,6 +52,7 @@ class Conditions:
     masks: RegionMasks | None = None
     head: HeadInput | None = None
     lips: float = 1.0
+    still: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Walk:
     audio: Iterator[tuple[KeysValues, ...]] | None
     motion: Iterator[Tensor] | None
     lips: float = 1.0
+    still: bool = False
+    recompute: bool = False
     reuse: Reuse | None = None
     hidden: list[Tensor] = field(default_factory=list)
 
@@ -82,84 +86,15 @@ class Walk:
         return anew if self.reuse is None else self.reuse.at(depth)
 
 
-def timestep_features(t: Tensor, width: int) -> Tensor:
-    """Cosines and sines of t (any shape) -> (..., width), as in Stable Diffusion."""
-    half = width // 2
-    rates = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000.0) / half))
-    angles = t[..., None].float() * rates
-    return torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1)
+@dataclass(frozen=True)
+class Told:
+    """What one layer is told; it may run a second time with the same, where its memory is given up in between."""
 
-
-class TimeEmbedding(nn.Module):
-    """Two linear layers on the timestep's features."""
-
-    def __init__(self, width: int, embedding: int) -> None:
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(width, embedding), nn.Linear(embedding, embedding)
-
-    def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = self.linear_2(functional.silu(self.linear_1(features)))
-        return out
-
-
-class ResnetBlock(nn.Module):
-    """Two convolutions with a residual; the time embedding is added, or scales and shifts the second norm."""
-
-    def __init__(self, narrow: int, wide: int, embedding: int, groups: int, scale_shift: bool) -> None:
-        super().__init__()
-        self.scale_shift = scale_shift
-        self.norm1, self.conv1 = nn.GroupNorm(groups, narrow), nn.Conv2d(narrow, wide, 3, padding=1)
-        self.time_emb_proj = nn.Linear(embedding, 2 * wide if scale_shift else wide)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, wide), nn.Conv2d(wide, wide, 3, padding=1)
-        self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
-
-    def forward(self, x: Tensor, embedding: Tensor, change: Change = anew) -> Tensor:
-        out: Tensor = self.conv_shortcut(x) + change(lambda: self._change(x, embedding))
-        return out
-
-    def _change(self, x: Tensor, embedding: Tensor) -> Tensor:
-        hidden = self.conv1(functional.silu(self.norm1(x)))
-        time = self.time_emb_proj(embedding)[..., None, None]
-        if self.scale_shift:
-            scale, shift = time.chunk(2, dim=1)
-            hidden = self.norm2(hidden) * (1 + scale) + shift
-        else:
-            hidden = self.norm2(hidden + time)
-        out: Tensor = self.conv2(functional.silu(hidden))
-        return out
-
-
-class Resample(nn.Module):
-    """Half (stride 2) or double (nearest) the picture, then a 3x3 convolution."""
-
-    def __init__(self, channels: int, out_channels: int, down: bool) -> None:
-        super().__init__()
-        self.down = down
-        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2 if down else 1, padding=1)
-
-    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        if self.down:
-            halved: Tensor = self.conv(x)
-            return halved
-        if size is None or tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
-            return doubled(x, self.conv.weight, self.conv.bias)
-        out: Tensor = self.conv(functional.interpolate(x, size=size, mode="nearest"))
-        return out
-
-
-# Which of the three weights along an axis each of the four places of the transposed convolution sums up.
-SHARED_PLACES = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]], device="cpu")
-
-
-def doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Nearest doubling and a 3x3 convolution in one step: x (rows, in, h, w) -> (rows, out, 2h, 2w).
-
-    Of the nine places that the convolution reads, only four differ, since every place is there four times. Adding up
-    the weights of equal places first gives a 4x4 transposed convolution with 4/9 of the arithmetic.
-    """
-    sums = torch.kron(SHARED_PLACES, SHARED_PLACES).T.to(weight)  # (9, 16)
-    shared = weight.transpose(0, 1).flatten(2) @ sums  # (in, out, 16)
-    return functional.conv_transpose2d(x, shared.unflatten(2, (4, 4)), bias, stride=2, padding=1)
+    embedding: Tensor
+    reference: KeysValues | None = None
+    cross: KeysValues | None = None
+    audio: tuple[KeysValues, ...] | None = None
+    motion: Tensor | None = None
 
 
 class Level(nn.Module):
@@ -189,21 +124,39 @@ class Level(nn.Module):
 
     def layer(self, index: int, x: Tensor, walk: Walk) -> Tensor:
         """x (rows, channels, h, w) through layer `index`."""
-        change = walk.change(self.depth)
-        x = self.resnets[index](x, walk.embedding, change)
-        if "attention" in self.kinds:
-            reference = next(walk.reference) if walk.reference else None
-            cross = next(walk.cross) if walk.cross else None
-            x, normed = self.get_submodule(f"attentions.{index}")(x, BlockContext(reference, cross, walk.lips, change))
+        told = self._told(walk)
+        if walk.recompute and torch.is_grad_enabled():
+            x, normed = checkpoint(self._through, index, x, walk, told, use_reentrant=False)
+        else:
+            x, normed = self._through(index, x, walk, told)
+        if normed is not None:
             walk.hidden.append(normed)
+        return x
+
+    def _told(self, walk: Walk) -> Told:
+        """The next of everything that this kind of layer reads."""
+        attends, hears = "attention" in self.kinds, "audio" in self.kinds
+        return Told(
+            embedding=walk.embedding,
+            reference=next(walk.reference) if attends and walk.reference else None,
+            cross=next(walk.cross) if attends and walk.cross else None,
+            audio=next(walk.audio) if hears and walk.audio else None,
+            motion=next(walk.motion) if "temporal" in self.kinds and walk.motion else None,
+        )
+
+    def _through(self, index: int, x: Tensor, walk: Walk, told: Told) -> tuple[Tensor, Tensor | None]:
+        change, normed = walk.change(self.depth), None
+        x = self.resnets[index](x, told.embedding, change)
+        if "attention" in self.kinds:
+            context = BlockContext(told.reference, told.cross, walk.lips, change)
+            x, normed = self.get_submodule(f"attentions.{index}")(x, context)
         if "audio" in self.kinds:
             module = self.get_submodule(f"audio_modules.{index}")
             assert isinstance(module, AudioTransformer)
-            x = module.hear(x, next(walk.audio) if walk.audio else None, walk.masks)
-        if "temporal" in self.kinds:
-            motion = next(walk.motion) if walk.motion else None
-            x = self.get_submodule(f"motion_modules.{index}")(x, walk.frames, motion, walk.speed, change)
-        return x
+            x = module.hear(x, told.audio, walk.masks)
+        if "temporal" in self.kinds and not walk.still:
+            x = self.get_submodule(f"motion_modules.{index}")(x, walk.frames, told.motion, walk.speed, change)
+        return x, normed
 
 
 class UNet(StoredNetwork):
@@ -213,7 +166,10 @@ class UNet(StoredNetwork):
     "hierarchical" (Hallo) layers of their own; attention, temporal: per level, finest first; skip_inputs: whether the
     first convolution and the downsamplers feed the upper half too (Stable Diffusion does); speed: "none", "embedding"
     (three speeds into the time embedding, mini) or "attention" (EMO's speed layers); head_width: pose tokens or None.
+    `recompute` is for training: layers keep no intermediate numbers and run again on the way back.
     """
+
+    recompute = False
 
     @recorded
     def __init__(
@@ -392,6 +348,8 @@ class UNet(StoredNetwork):
             audio=iter(conditions.audio) if conditions.audio and not spatial_audio else None,
             motion=iter(conditions.motion) if conditions.motion else None,
             lips=conditions.lips,
+            still=conditions.still,
+            recompute=self.recompute,
         )
         return x, walk
 
