@@ -69,7 +69,7 @@ ALLOWED = {
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints animate",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
-    "dataset": "errors ffmpeg sound_encoders speech video photo face",
+    "dataset": "errors device ffmpeg weights sound_encoders speech video face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline dataset",
@@ -148,6 +148,7 @@ def test_the_table_names_only_what_exists() -> None:
         "batch --help",
         "train --help",
         "dataset synthesise --help",
+        "dataset prepare --help",
         "weights list",
     ),
 )

@@ -230,16 +230,18 @@ def stream(
 
 
 def read(
-    path: Path, fps: float | None = None, start: float = 0.0, count: int | None = None
+    path: Path, fps: float | None = None, start: float = 0.0, count: int | None = None, from_zero: bool = False
 ) -> Iterator[Frame]:
     """Frames of a video, one at a time: uint8 (height, width, 3) RGB, upright.
 
     fps: repeat or drop frames to reach this rate; None gives each frame of the file once. start, count: only so many,
     from the first that is shown at `start` seconds or later; what lies before is not decoded further than needed.
+    from_zero: repeat the first frame from the file's own time 0 on, where the pictures begin later than the sound.
     Raises InputError when the file cannot be read as a video.
     """
     colour = "scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
-    steps = colour if fps is None else f"fps={_rate(fps)},{colour}"
+    zero = ":start_time=0" if from_zero else ""
+    steps = colour if fps is None else f"fps={_rate(fps)}{zero},{colour}"
     seek = ["-ss", f"{start:.6f}"] if start > 0 else []
     arguments = [*seek, *ffmpeg.input_file(path), "-map", "0:v:0", "-vf", steps, "-fps_mode", "passthrough"]
     arguments += [] if count is None else ["-frames:v", str(count)]

@@ -53,7 +53,7 @@ class TrainingClip:
 class DroppedClip:
     """One row of dropped.jsonl: a stretch of a source that is no clip, and why. start and stop: seconds into it.
 
-    reason: one word of `reasons.REASONS`; detail: one sentence with what was measured.
+    reason: a word of `limits.REASONS`; detail: one sentence with what was measured.
     """
 
     source: str
@@ -96,14 +96,14 @@ def track_of(data: Path, clip: TrainingClip) -> Path:
 
 def read_manifest(data: Path) -> list[TrainingClip]:
     """All clips of a folder that `emo dataset prepare` made. Raises InputError if it is none, or a row is broken."""
-    return [_clip(row, data / MANIFEST, number) for number, row in _rows(data / MANIFEST)]
+    return [clip_of(row, data / MANIFEST, number) for number, row in _rows(data / MANIFEST)]
 
 
 def read_dropped(data: Path) -> list[DroppedClip]:
     """What was not taken, and why; nothing if the folder does not tell. Raises InputError if a row is broken."""
     if not (data / DROPPED).exists():
         return []
-    return [_dropped(row, data / DROPPED, number) for number, row in _rows(data / DROPPED)]
+    return [dropped_of(row, data / DROPPED, number) for number, row in _rows(data / DROPPED)]
 
 
 def write_manifest(data: Path, clips: Iterable[TrainingClip], dropped: Iterable[DroppedClip] = ()) -> None:
@@ -171,7 +171,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _clip(row: dict[str, Any], path: Path, number: int) -> TrainingClip:
+def clip_of(row: dict[str, Any], path: Path, number: int) -> TrainingClip:
+    """A row as it was read from line `number` of `path`. Raises InputError."""
     try:
         known = {field.name: row[field.name] for field in fields(TrainingClip) if field.name in row}
         for name in ("crop", "pose", "speed"):
@@ -185,7 +186,8 @@ def _clip(row: dict[str, Any], path: Path, number: int) -> TrainingClip:
     return clip
 
 
-def _dropped(row: dict[str, Any], path: Path, number: int) -> DroppedClip:
+def dropped_of(row: dict[str, Any], path: Path, number: int) -> DroppedClip:
+    """A row of what was not taken. Raises InputError."""
     try:
         return DroppedClip(**{field.name: row[field.name] for field in fields(DroppedClip)})
     except (KeyError, TypeError) as error:

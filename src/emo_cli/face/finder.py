@@ -84,16 +84,19 @@ class FaceFinder:
         """Follow a face through frames uint8 (H, W, 3): per frame landmarks (478, 3) in pixels, or None."""
         last: Face | None = None
         for frame in frames:
-            face = self._read(frame, around(last.landmarks)) if last else None
-            if face is None or face.score < PRESENCE:
-                face = self._first(frame)
+            face = (self.follow(frame, last) if last else None) or next(self.upright(frame), None)
             yield face.landmarks if face else None
             last = face
 
-    def _first(self, frame: np.ndarray) -> Face | None:
-        """The best face in a frame where none is being followed."""
+    def follow(self, frame: np.ndarray, last: Face) -> Face | None:
+        """The face of the frame before in this one, uint8 (H, W, 3); None where it is lost."""
+        face = self._read(frame, around(last.landmarks))
+        return face if face.score >= PRESENCE else None
+
+    def upright(self, frame: np.ndarray) -> Iterator[Face]:
+        """The upright faces of one frame, as detected, best first; cheaper than `find`, which misses none."""
         found = (self._checked(frame, detection) for detection in self._upright(frame))
-        return next((face for face in found if face), None)
+        return (face for face in found if face)
 
     def _checked(self, picture: np.ndarray, detection: Detection) -> Face | None:
         try:
