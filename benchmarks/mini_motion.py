@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +32,17 @@ CHAINS, FEW = 32, 5  # ten seconds of slow turns say little, so many are needed;
 NO_MASK = np.zeros((8, 8), np.float32)
 
 
-def mouth(pipeline: EmoPipeline, rig: Rig, takes: list[Take], settings: Settings) -> dict[str, float]:
+Move = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(face (1, 468, 3), sound tokens (frames, 10, width)) -> displacement (frames, 468, 3)."""
+
+
+def mouth(pipeline: EmoPipeline, rig: Rig, takes: list[Take], move: Move) -> dict[str, float]:
     """Agreement of gap and width with the teacher's, share of closures met, jitter ratio."""
     rows, closures, shut = [], [], []
     for index, take in enumerate(takes):
         canonical = random_reference(rig, 1, torch.Generator().manual_seed(index))
         taught = displacement(rig, pipeline.codec, canonical, take.weights[None], take.closure[None])[0]
-        moved = generated(pipeline, canonical, windows(take.features, 0, len(take), 10), settings)[0]
+        moved = move(canonical, windows(take.features, 0, len(take), 10))
         gaps = [gap(canonical[0] + way) for way in (taught, moved)]
         wide = [(way[:, CORNERS[1], 0] - way[:, CORNERS[0], 0]).numpy() for way in (taught, moved)]
         jitter = [float(np.abs(np.diff(curve, 2)).mean()) for curve in gaps]
@@ -163,7 +168,7 @@ def main() -> None:
     if chosen.only != "head":
         random = np.random.default_rng(7)
         takes = [act(item, pipeline.sound_encoder, rig, random) for item in spoken[: chosen.clips]]
-        result |= mouth(pipeline, rig, takes, settings)
+        result |= mouth(pipeline, rig, takes, lambda face, sound: generated(pipeline, face, sound, settings)[0])
     if chosen.only != "mouth":
         result |= head(pipeline, rig, chains_of(pipeline, spoken, CHAINS), settings)
     print(json.dumps(result))

@@ -83,7 +83,10 @@ def train_hearing(
     def step(randomness: Randomness) -> dict[str, torch.Tensor]:
         batch = draw(train, clips, seconds, randomness.choice, told)
         mel = disturbed(batch.mel, randomness.noise)
-        doubt = None if batch.evidence is None else doubted(batch.evidence, randomness.noise)
+        doubt = None
+        if batch.evidence is not None:
+            doubt = doubted(batch.evidence, randomness.noise)
+            mel = hidden(mel, randomness.noise)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             heard = network.heads(network.features(mel, doubt))
         phones, curves = losses(heard, batch)
@@ -164,6 +167,16 @@ def doubted(evidence: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     offset = 0.15 * torch.randn(batch, 1, evidence.shape[2], generator=generator)
     noisy = evidence + level * torch.randn(evidence.shape, generator=generator) + offset
     return noisy * (torch.rand(batch, 1, 1, generator=generator) > 0.1)
+
+
+def hidden(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Clips (batch, time, 64) of which one in five is nothing but its mean, so that the evidence is learned from too.
+
+    What synthetic voices look like is easier to learn than what the evidence says of them, but only the latter is the
+    same for people.
+    """
+    visible = torch.rand(len(mel), 1, 1, generator=generator) > 0.2
+    return torch.where(visible, mel, mel.mean(1, keepdim=True))
 
 
 def disturbed(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
