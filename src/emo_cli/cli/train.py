@@ -22,6 +22,8 @@ OutOption = Annotated[Path, Option(metavar="FOLDER", help=OUT_HELP)]
 PresetOption = Annotated[str, Option(metavar="NAME", help="Which kind of model.")]
 DATA_HELP = "Speech made by an earlier run. Without it: made first, into --out."
 DataOption = Annotated[Path | None, optional(metavar="FOLDER", help=DATA_HELP)]
+FROM_HELP = "Begin with this model's weights (a name or a folder) instead of from nothing."
+FromOption = Annotated[str | None, optional("--from", metavar="MODEL", help=FROM_HELP)]
 STAGE_HELP = "Run only this stage. Without it: all, one after another."
 StageOption = Annotated[str | None, optional(metavar="NAME", help=STAGE_HELP)]
 StepsOption = Annotated[int | None, optional(min=1, help="Steps of each stage, if not the usual.")]
@@ -47,6 +49,7 @@ def train(
     head_model: HeadModelOption = None,
     preset: PresetOption = "mini",
     data: DataOption = None,
+    start: FromOption = None,
     stage: StageOption = None,
     steps: StepsOption = None,
     minutes: MinutesOption = None,
@@ -62,9 +65,11 @@ def train(
         report.stage("starting")
         from emo_cli.training.stages import TrainOptions
         from emo_cli.training.stages import train as run
+        from emo_cli.weights import locate
 
+        earlier = None if start is None else locate(start)
         options = TrainOptions(
-            rig, out, head_model, preset, data, stage, steps, minutes, seed, workers, processes
+            rig, out, head_model, preset, data, earlier, stage, steps, minutes, seed, workers, processes
         )
         folder = run(options, report.line)
         report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")

@@ -16,7 +16,7 @@ from torch import nn
 from emo_cli.sound_encoders import Heard, MiniHearing
 from emo_cli.training.articulation import CURVES, RATE
 from emo_cli.training.corpus import Utterance, load
-from emo_cli.training.loop import Randomness, Schedule, run
+from emo_cli.training.loop import Randomness, Schedule, run, take_over
 from emo_cli.training.sphinx import fill
 
 # What a face shows first weighs most: jaw and lip closure, then rounding and lip-to-teeth contact; loudness last.
@@ -60,15 +60,18 @@ def train_hearing(
     seconds: float = 3.0,
     bfloat16: bool = False,
     evidence: bool = False,
+    earlier: MiniHearing | None = None,
 ) -> MiniHearing:
-    """Train from nothing on `clips` clips of `seconds` per step; checkpoints, log and weights go to `folder`.
+    """Train on `clips` clips of `seconds` per step; checkpoints, log and weights go to `folder`.
 
-    evidence: the network is also told what an acoustic model of real speakers thinks (needs pocketsphinx). bfloat16: a
+    earlier: a network to begin with, instead of from nothing. evidence: the network is also told what an acoustic model of real speakers thinks (needs pocketsphinx). bfloat16: a
     third faster on processors that have its instructions, slower on others.
     """
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)  # the first weights
     network = MiniHearing(evidence=evidence)
+    if earlier is not None:
+        take_over(network, earlier)
     if network.evidence is not None:
         fill(network.evidence)
     train = load(corpus, "train")

@@ -85,6 +85,17 @@ class Averaged:
             own[name].data.copy_(value)
 
 
+@torch.no_grad()
+def take_over(network: nn.Module, earlier: nn.Module) -> None:
+    """Begin with an earlier network's weights; layers that have grown since, or are new, begin at zero: without effect."""
+    weights = dict(earlier.named_parameters())
+    for name, value in network.named_parameters():
+        value.zero_()
+        if name in weights:
+            old = weights[name]
+            value[tuple(slice(size) for size in old.shape)] = old
+
+
 Step = Callable[[Randomness], dict[str, Tensor]]
 """One step's losses by name; "total" is what is minimised."""
 

@@ -24,7 +24,7 @@ from emo_cli.training.bank import Take, act_all, draw
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import train_hearing
-from emo_cli.training.loop import Randomness, Schedule, Step, run, take_result
+from emo_cli.training.loop import Randomness, Schedule, Step, run, take_over, take_result
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.processes import first, run_together
 from emo_cli.training.rig import HeadModel, Rig
@@ -37,7 +37,8 @@ STAGES = ("hearing", "head", "video")
 class Preset:
     """All sizes and settings of one kind of model, with the schedule of each stage.
 
-    evidence: the sound encoder is also told what an acoustic model of real speakers thinks (acoustics.py).
+    evidence: the sound encoder is also told what an acoustic model of real speakers thinks (acoustics.py). again: share
+    of the learning rates where a run begins with an earlier model's weights.
     widths: channels of the two levels; clips: per step and process; head_clips: extra clips per step on which only the
     head's tokens learn, since nods are learned slowly from few clips.
     """
@@ -55,6 +56,7 @@ class Preset:
     clips: int
     head_clips: int
     evidence: bool = False
+    again: float = 0.5
 
 
 MINI = Preset(
@@ -86,9 +88,9 @@ class TrainOptions:
     """What `emo train` was asked for.
 
     rig: the 468-point face tables; head_model: the head that the teeth are pictured from; out: where everything goes
-    (corpus, checkpoints, model); data: a corpus to use instead of making one; stage: only this one; minutes: stop each
-    stage after so long, with a checkpoint to continue from; workers: processes that make speech; processes: that learn
-    motion together.
+    (corpus, checkpoints, model); data: a corpus to use instead of making one; start: the folder of an earlier model to
+    begin with; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from;
+    workers: processes that make speech; processes: that learn motion together.
     """
 
     rig: Path
@@ -96,6 +98,7 @@ class TrainOptions:
     head_model: Path | None = None
     preset: str = "mini"
     data: Path | None = None
+    start: Path | None = None
     stage: str | None = None
     steps: int | None = None
     minutes: float | None = None
@@ -164,8 +167,10 @@ def train(options: TrainOptions, report: Report) -> Path:
         write_corpus(corpus, preset.corpus_minutes, options.seed, options.workers)
     stages = (options.stage,) if options.stage else STAGES
     if "hearing" in stages:
-        schedule = _cut(preset.hearing, options)
-        train_hearing(corpus, options.out / "hearing", schedule, options.seed, report, evidence=preset.evidence)
+        schedule = _cut(preset.hearing, preset, options)
+        earlier = None if options.start is None else MiniHearing.from_pretrained(options.start / "sound_encoder")
+        folder = options.out / "hearing"
+        train_hearing(corpus, folder, schedule, options.seed, report, evidence=preset.evidence, earlier=earlier)
     if stages == ("hearing",):
         return options.out / "hearing"
     if options.processes == 1:
@@ -192,16 +197,20 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
     codec, whitening = fit_tables(rig, head_model, takes, options.seed)
     objective = Objective(rig, codec, whitening, preset.family.noise_correlation)
     learner = networks(preset)
+    if options.start is not None:
+        earlier = EmoPipeline.from_pretrained(options.start)
+        for name, part in learner.named_children():
+            take_over(part, getattr(earlier, name))
     report(f"parameters: {sum(p.numel() for p in learner.parameters()) / 1e6:.2f} million")
     if "head" in stages:
         learning = [*learner.sound_projection.parameters(), *learner.backbone.head.parameters()]
         step = _head_step(objective, learner, takes, preset)
-        run(learner, learning, step, _cut(preset.head, options), options.out / "head", options.seed, report)
+        run(learner, learning, step, _cut(preset.head, preset, options), options.out / "head", options.seed, report)
     else:
         take_result(learner, options.out / "head")
     if "video" in stages:
         step = _video_step(objective, learner, takes, preset)
-        schedule = _cut(preset.video, options)
+        schedule = _cut(preset.video, preset, options)
         run(learner, learner.parameters(), step, schedule, options.out / "video", options.seed, report)
     if first():
         pipeline = assemble(preset.family, learner, codec, whitening, hearing)
@@ -261,9 +270,10 @@ def _video_step(objective: Objective, learner: MotionNetworks, takes: list[Take]
     return step
 
 
-def _cut(schedule: Schedule, options: TrainOptions) -> Schedule:
-    """The preset's schedule with the lengths the user asked for."""
-    changed = replace(schedule, minutes=options.minutes)
+def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
+    """The preset's schedule with the lengths the user asked for, and slower where it begins with earlier weights."""
+    rate = schedule.rate * (1.0 if options.start is None else preset.again)
+    changed = replace(schedule, rate=rate, minutes=options.minutes)
     return changed if options.steps is None else replace(changed, steps=options.steps)
 
 
