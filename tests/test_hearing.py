@@ -11,7 +11,7 @@ import torch
 
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.corpus import Utterance, write_corpus
-from emo_cli.training.hearing import disturbed, doubted, draw, score, train_hearing
+from emo_cli.training.hearing import disturbed, doubted, draw, hidden, score, train_hearing
 from emo_cli.training.loop import Schedule
 from emo_cli.training.phones import Phone
 from emo_cli.training.voices import Spoken
@@ -59,6 +59,22 @@ def test_training_that_was_stopped_ends_as_an_unbroken_one(corpus: Path, tmp_pat
     resumed = _train(corpus, tmp_path / "stopped", 4)
     for one, other in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_training_can_begin_with_an_earlier_network(corpus: Path, tmp_path: Path) -> None:
+    earlier = _train(corpus, tmp_path / "earlier", 25)
+    schedule = Schedule(steps=1, rate=0.0, warmup=1, log_every=1)
+    train_hearing(corpus, tmp_path / "later", schedule, 1, lambda line: None, clips=4, seconds=1.0, earlier=earlier)
+    first, later = _lines(tmp_path / "earlier")[0]["phones"], _lines(tmp_path / "later")[0]["phones"]
+    assert later < 0.8 * first
+
+
+def test_one_clip_in_five_shows_nothing_but_its_mean() -> None:
+    mel = torch.randn(400, 6, 64)
+    shown = hidden(mel, torch.Generator().manual_seed(0))
+    flat = (shown == mel.mean(1, keepdim=True)).flatten(1).all(1)
+    assert 0.1 < flat.float().mean() < 0.3
+    assert torch.equal(shown[~flat], mel[~flat])
 
 
 def test_training_leaves_weights_that_load(corpus: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch.multiprocessing as multiprocessing
 from torch import Tensor, nn
 
 from emo_cli.errors import InputError
-from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, share_gradients
+from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, share_gradients, take_over
 
 
 def schedule(steps: int, **changes: float) -> Schedule:
@@ -77,6 +77,16 @@ def test_the_rate_rises_and_falls() -> None:
     plan = Schedule(steps=100, rate=1.0, warmup=10, floor=0.1)
     rates = [plan.rate_at(step) for step in range(101)]
     assert rates[0] < 0.2 and max(rates) > 0.9 and rates[100] == pytest.approx(0.1)
+
+
+def test_what_has_grown_since_begins_without_effect() -> None:
+    torch.manual_seed(0)
+    earlier, grown = nn.Linear(2, 1), nn.Linear(3, 2)
+    take_over(grown, earlier)
+    inputs = torch.randn(4, 3)
+    with torch.no_grad():
+        assert torch.equal(grown(inputs)[:, :1], earlier(inputs[:, :2]))
+        assert (grown(inputs)[:, 1] == 0).all()
 
 
 def _share(rank: int, folder: str) -> None:

@@ -64,8 +64,9 @@ def train_hearing(
 ) -> MiniHearing:
     """Train on `clips` clips of `seconds` per step; checkpoints, log and weights go to `folder`.
 
-    earlier: a network to begin with, instead of from nothing. evidence: the network is also told what an acoustic model of real speakers thinks (needs pocketsphinx). bfloat16: a
-    third faster on processors that have its instructions, slower on others.
+    earlier: a network to begin with, instead of from nothing. evidence: the network is also told what an acoustic model
+    of real speakers thinks (needs pocketsphinx). bfloat16: a third faster on processors that have its instructions,
+    slower on others.
     """
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)  # the first weights

@@ -87,7 +87,7 @@ class Averaged:
 
 @torch.no_grad()
 def take_over(network: nn.Module, earlier: nn.Module) -> None:
-    """Begin with an earlier network's weights; layers that have grown since, or are new, begin at zero: without effect."""
+    """Begin with an earlier network's weights; what has grown since, or is new, begins at zero and changes nothing."""
     weights = dict(earlier.named_parameters())
     for name, value in network.named_parameters():
         value.zero_()
