@@ -38,6 +38,7 @@ def test_the_same_seed_gives_the_same_motion() -> None:
     first, again = (head_motion(talk(5), FPS, 1.0, np.random.default_rng(7)) for _ in range(2))
     for name in ("pose", "lids", "blink_onsets", "brows", "smile"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    np.testing.assert_array_equal(first.gaze.fixations, again.gaze.fixations)
 
 
 def test_another_seed_moves_differently() -> None:

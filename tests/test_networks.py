@@ -30,7 +30,8 @@ KINDS = {
     },
     "mini": {
         "cross": "audio", "cross_width": 12, "temporal": BOTH, "temporal_layers": 1, "speed": "embedding",
-        "head_width": 16, "head_audio": 60, "scale_shift": True, "skip_inputs": False, "position_size": 8,
+        "head_width": 16, "head_audio": 60, "head_gaze": True, "scale_shift": True, "skip_inputs": False,
+        "position_size": 8,
     },
 }  # fmt: skip
 
@@ -73,7 +74,7 @@ def everything(kind: str, frames: int = 3, batch: int = 1) -> tuple[UNet, torch.
             conditions = replace(conditions, speed=random(batch, frames, 8))
         if kind == "mini":
             conditions = replace(
-                conditions, speed=random(batch, 3), head=HeadInput(random(batch, frames, 8), random(batch, 2))
+                conditions, speed=random(batch, 3), head=HeadInput(random(batch, frames, 10), random(batch, 5))
             )
     return backbone, latents, conditions
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.errors import ModelError, WeightsError
 from emo_cli.family import Family
 from emo_cli.networks.codec import Motion
@@ -86,9 +87,25 @@ def test_a_clip_continues_the_one_before(kind: str) -> None:
     assert not torch.allclose(after, other, atol=1e-5)
 
 
-def test_mini_gives_pose_and_lids_for_every_frame() -> None:
+def test_mini_gives_pose_lids_and_gaze_for_every_frame() -> None:
     for motion in motions(tiny("mini"), sound(20)):
         assert motion.pose.shape == (len(motion.latents), 3)
+        assert motion.lids.shape == (len(motion.latents),)
+        assert motion.gaze.shape == (len(motion.latents), 2)
+
+
+def test_the_eyes_of_an_untrained_mini_jump_and_then_rest() -> None:
+    gaze = torch.cat([motion.gaze for motion in motions(tiny("mini"), sound(320), steps=1)])
+    moves = gaze.diff(dim=0).norm(dim=1) > 0.01
+    assert 5 < moves.sum() < 80
+
+
+def test_a_mini_without_gaze_makes_its_frames_without_it() -> None:
+    pipeline = tiny("mini")
+    config = {**pipeline.backbone.config, "head_gaze": False}
+    pipeline = replace(pipeline, backbone=type(pipeline.backbone)(**config).eval(), whitening=HeadWhitening())
+    for motion in motions(pipeline, sound(20)):
+        assert motion.gaze is None
         assert motion.lids.shape == (len(motion.latents),)
 
 

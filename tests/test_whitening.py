@@ -1,5 +1,7 @@
 """Head pose and blinks as white numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,19 +42,18 @@ def wander(table: HeadWhitening, head_speed: torch.Tensor, seed: int = 0) -> tup
     poses, lids = [], []
     for _ in range(CLIPS):
         numbers = torch.randn(32, table.numbers, generator=noise)
-        pose, closed, state = table.decode(numbers, head_speed.expand(32, 3), state)
-        poses.append(pose)
-        lids.append(closed)
+        head, state = table.decode(numbers, head_speed.expand(32, 3), state)
+        poses.append(head.pose)
+        lids.append(head.lids)
     return torch.cat(poses, 1), torch.cat(lids, 1)
 
 
 def test_pose_comes_back_within_two_hundredths_of_a_degree(heads: list[HeadMotion], table: HeadWhitening) -> None:
     pose, onsets, speeds = clip(heads)
     _, numbers = table.encode(pose, onsets, speeds, generator())
-    empty = HeadState.at_rest(len(pose), 4)
-    state = HeadState(pose[:, :4], empty.lids, empty.rest, empty.known_lids)
-    decoded, _, _ = table.decode(numbers, speeds, state)
-    assert (decoded - pose[:, 4:]).abs().max() < 0.02
+    state = replace(HeadState.at_rest(len(pose), 4), pose=pose[:, :4])
+    decoded, _ = table.decode(numbers, speeds, state)
+    assert (decoded.pose - pose[:, 4:]).abs().max() < 0.02
 
 
 def test_numbers_of_real_motion_are_white(heads: list[HeadMotion], table: HeadWhitening) -> None:
@@ -65,9 +66,9 @@ def test_a_blink_comes_back_in_its_frame(heads: list[HeadMotion], table: HeadWhi
     onsets[torch.arange(16), 4 + torch.arange(16)] = True
     pose, _, speeds = clip(heads[:16])
     _, numbers = table.encode(pose, onsets, speeds, generator())
-    _, lids, _ = table.decode(numbers, speeds, HeadState.at_rest(16, 4))
+    head, _ = table.decode(numbers, speeds, HeadState.at_rest(16, 4))
     for frame in range(16):
-        assert torch.equal(lids[frame, frame : frame + 7], torch.tensor(PROFILE)[: 16 - frame])
+        assert torch.equal(head.lids[frame, frame : frame + 7], torch.tensor(PROFILE)[: 16 - frame])
 
 
 def test_a_blink_at_the_border_goes_on_in_the_next_clip(heads: list[HeadMotion], table: HeadWhitening) -> None:
@@ -75,10 +76,10 @@ def test_a_blink_at_the_border_goes_on_in_the_next_clip(heads: list[HeadMotion],
     onsets[0, 18] = True
     pose, _, speeds = clip(heads[:1])
     numbers = table.encode(pose, onsets, speeds, generator())[1]
-    _, lids, state = table.decode(numbers, speeds, HeadState.at_rest(1, 4))
+    before, state = table.decode(numbers, speeds, HeadState.at_rest(1, 4))
     quiet = torch.full((1, table.numbers), -3.0)
-    _, after, _ = table.decode(quiet, speeds, state)
-    whole = torch.cat([lids, after], 1)[0, 14:21]
+    after, _ = table.decode(quiet, speeds, state)
+    whole = torch.cat([before.lids, after.lids], 1)[0, 14:21]
     assert torch.equal(whole, torch.tensor(PROFILE))
 
 

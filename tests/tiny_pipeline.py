@@ -60,12 +60,12 @@ def tiny(kind: str) -> EmoPipeline:
             reference_net=UNet(out_channels=None, **WIDTHS, **looks).eval(),
             backbone=UNet(
                 cross="audio", cross_width=12, temporal=BOTH, temporal_layers=1, speed="embedding", head_width=16,
-                head_audio=60, **WIDTHS, **looks,
+                head_audio=60, head_gaze=True, **WIDTHS, **looks,
             ).eval(),
             codec=GreyCodec(),
             sound_encoder=StillEncoder(),
             sound_projection=SoundProjection(5, 12, 12).eval(),
-            whitening=HeadWhitening(),
+            whitening=HeadWhitening(gaze=True),
         )  # fmt: skip
     ddim = {"schedule": "ddim", "noise_limit": 1.5, **latents}
     if kind == "emo":

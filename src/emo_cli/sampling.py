@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from emo_cli.chart.glances import UNIT
 from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.networks.head import HeadInput
 
@@ -54,16 +55,25 @@ def guided(with_sound: Tensor, without: Tensor | None, scale: float) -> Tensor:
     return with_sound if without is None else without + scale * (with_sound - without)
 
 
-def head_input(whitening: HeadWhitening, noisy: Tensor, pose: Tensor, lids: Tensor, known: Tensor) -> HeadInput:
-    """The head's tokens: noisy (batch, numbers), known pose (batch, known, 3), lids (batch, known), known (batch,)."""
-    spread, blinks = whitening.spread_out(noisy)
-    frames = torch.zeros(len(noisy), whitening.known + whitening.new, 8)
+def head_input(
+    whitening: HeadWhitening, noisy: Tensor, pose: Tensor, lids: Tensor, gaze: Tensor, known: Tensor
+) -> HeadInput:
+    """The head's tokens.
+
+    Args:
+        noisy: (batch, numbers); of the known frames pose (batch, known, 3) in units of its size, lids (batch, known)
+            and gaze (batch, known, 2) in degrees; known: (batch,) whether there are any.
+    """
+    spread, events = whitening.spread_out(noisy)
+    frames = torch.zeros(len(noisy), whitening.known + whitening.new, 8 if whitening.gaze is None else 10)
     shown = known.float()[:, None]
     frames[:, whitening.known :, :3] = spread
     frames[:, : whitening.known, 3:6] = pose * shown[..., None]
     frames[:, : whitening.known, 6] = lids * shown
     frames[:, : whitening.known, 7] = shown
-    return HeadInput(frames, blinks)
+    if whitening.gaze is not None:
+        frames[:, : whitening.known, 8:] = gaze * shown[..., None] / UNIT
+    return HeadInput(frames, events)
 
 
 @dataclass(frozen=True)

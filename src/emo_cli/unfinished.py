@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Unfinished:
 
     def keep(self, made: Made) -> None:
         """Keep one more segment."""
-        motion = {"latents": made.motion.latents, "pose": made.motion.pose, "lids": made.motion.lids}
+        motion = {field.name: getattr(made.motion, field.name) for field in fields(Motion)}
         carried = {f"carried.{number}": tensor for number, tensor in enumerate(made.carried)}
         both = {name: tensor for name, tensor in (motion | carried).items() if tensor is not None}
         tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in both.items()}  # each with its own memory
@@ -134,7 +134,7 @@ class Unfinished:
             tensors = load(self._segment(index).read_bytes())
         except (OSError, SafetensorError):
             return None
-        motion = Motion(tensors["latents"], tensors.get("pose"), tensors.get("lids"))
+        motion = Motion(tensors["latents"], tensors.get("pose"), tensors.get("lids"), tensors.get("gaze"))
         count = sum(name.startswith("carried.") for name in tensors)
         carried: tuple[Tensor, ...] = tuple(tensors[f"carried.{number}"] for number in range(count))
         return Made(index, motion, carried)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from emo_cli.chart.drawing import Easel, draw, frames_at_once
+from emo_cli.chart.eyeballs import fit_eyeballs, in_the_head
 from emo_cli.chart.eyes import close_lids
 from emo_cli.chart.geometry import LID_PAIRS, LIP_PAIRS, POINTS, lip_gaps
 from emo_cli.chart.head import soft_limited
@@ -151,20 +152,23 @@ class FlowCodec(StoredNetwork):
         mean, bias, triangles = (buffer.cpu() for buffer in (self.mean, self.bias, self.triangles))
         sheet = open_sheet(portrait, size, mean.float(), bias.float(), triangles)
         jaw, teeth = self.jaw.cpu().float(), (self.upper_teeth.cpu(), self.lower_teeth.cpu())
-        easel = Easel(sheet, fit_interior(sheet, mean.float(), jaw, *teeth), fit_lids(sheet))
+        factor = sheet.image.shape[0] / portrait.image.shape[0]
+        irises = torch.from_numpy(np.asarray(portrait.landmarks[POINTS:, :2], dtype=np.float32)) * factor
+        interior = fit_interior(sheet, mean.float(), jaw, *teeth)
+        easel = Easel(sheet, interior, fit_lids(sheet), fit_eyeballs(sheet, irises))
         return Canvas(self.reference(sheet.canonical.to(self.mean))[None], easel)
 
     @torch.no_grad()
     def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
         """Draw the motion on the portrait.
 
-        Without motion (zero latents, zero pose, open lids) a frame is exactly the portrait's image. No smoothing in
-        time: what the sampler gives is drawn.
+        Without motion (zero latents, zero pose, open lids, gaze as in the photo) a frame is exactly the portrait's
+        image. No smoothing in time: what the sampler gives is drawn.
 
         Args:
             motion: latents (frames, 49, 8, 8); pose in degrees is bent softly under what a photo can bear.
-            strength: `lips` scales the mouth's region, `expression` the rest of the face (0 also stops blinks),
-                `motion` the head.
+            strength: `lips` scales the mouth's region, `expression` the rest of the face (how far the eyes look about
+                too; 0 also stops blinks), `motion` the head.
 
         Yields:
             Frames uint8 (height, width, 3), drawn a few at a time so that memory stays flat.
@@ -181,7 +185,16 @@ class FlowCodec(StoredNetwork):
             displacement = self._displacement(sheet, motion.latents[piece], strength)
             points = sheet.points + sheet.similarity.invert_vectors(displacement)
             points = close_lids(points, sheet.points, lids[piece], spread)
-            yield from draw(easel, points, soft_limited(pose[piece], sheet.turned))
+            turned = soft_limited(pose[piece], sheet.turned)
+            yield from draw(easel, points, turned, self._looks(motion, piece, turned, strength))
+
+    @staticmethod
+    def _looks(motion: Motion, piece: slice, pose: torch.Tensor, strength: Strength) -> torch.Tensor | None:
+        """Degrees (frames, 2) that the eyes turn in the head, drawn with `pose`; None if they do not."""
+        if motion.gaze is None or strength.expression == 0:
+            return None
+        gaze = motion.gaze[piece].cpu().float() * strength.expression
+        return in_the_head(gaze, pose * min(strength.expression, 1.0))
 
     def save_pretrained(self, folder: Path | str, dtype: torch.dtype | None = None) -> None:
         """Write the tables to a folder, always exactly: in half precision faces would be a millimetre off."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from emo_cli.chart.eyeballs import Eyeball
 from emo_cli.chart.eyes import margin_offsets
 from emo_cli.chart.geometry import OVAL
 from emo_cli.chart.head import rotations, turn
@@ -26,11 +27,12 @@ _PIXELS = 8 * 512 * 512  # drawn together; more would not be faster
 
 @dataclass(frozen=True)
 class Easel:
-    """A portrait ready for drawing: its sheet, what is behind its lips, and the lids of its right and left eye."""
+    """A portrait ready for drawing: its sheet, what is behind its lips, its right and left lids and eyeballs."""
 
     sheet: Sheet
     interior: Interior
     lids: tuple[Lids, Lids]
+    eyeballs: tuple[Eyeball, Eyeball]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Moved:
         points: (frames, 468, 3) face points after expression, upright pixels; rotation: (frames, 3, 3) of the head.
         screen: (frames, 468, 2) where they are in the picture then; depth: (frames, 468).
         offsets: (frames, 468, 2) from there to their places in the photo.
+        gaze: (frames, 2) degrees of yaw and pitch of the eyes in the head, or None.
     """
 
     points: torch.Tensor
@@ -48,6 +51,7 @@ class Moved:
     screen: torch.Tensor
     depth: torch.Tensor
     offsets: torch.Tensor
+    gaze: torch.Tensor | None
 
 
 def frames_at_once(sheet: Sheet) -> int:
@@ -56,15 +60,18 @@ def frames_at_once(sheet: Sheet) -> int:
     return max(1, _PIXELS // (height * width))
 
 
-def draw(easel: Easel, points: torch.Tensor, pose: torch.Tensor) -> Iterator[np.ndarray]:
+def draw(
+    easel: Easel, points: torch.Tensor, pose: torch.Tensor, gaze: torch.Tensor | None = None
+) -> Iterator[np.ndarray]:
     """Frames (height, width, 3) uint8, all drawn together: `frames_at_once` is a good number.
 
     Args:
         points: (frames, 468, 3) after expression, closing and blinking, upright pixels, not yet turned.
         pose: (frames, 3) degrees of yaw, pitch, roll, already limited.
+        gaze: (frames, 2) degrees of yaw and pitch of the eyes in the head, already limited; None leaves them alone.
     """
     sheet = easel.sheet
-    moved = _moved(sheet, points, rotations(pose))
+    moved = _moved(sheet, points, rotations(pose), gaze)
     base = _surroundings(sheet, moved)
     _paint_face(base, sheet, moved)
     base *= sheet.fade
@@ -81,11 +88,11 @@ def draw(easel: Easel, points: torch.Tensor, pose: torch.Tensor) -> Iterator[np.
         yield frame
 
 
-def _moved(sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor) -> Moved:
+def _moved(sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, gaze: torch.Tensor | None) -> Moved:
     turned = turn(points, rotation, sheet.pivot)
     screen = turned[..., :2] * turned.new_tensor([1.0, -1.0])
     offsets = _tucked_in(sheet, screen, sheet.screen - screen)
-    return Moved(points, rotation, screen, turned[..., 2], offsets)
+    return Moved(points, rotation, screen, turned[..., 2], offsets, gaze)
 
 
 def _tucked_in(sheet: Sheet, screen: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
@@ -161,6 +168,8 @@ def _compose(
         result = skin + (inside - skin) * whole
     else:
         source = behind(sheet.openings[index], edge, share, rigid, 1.5 * softness)
+        if moved.gaze is not None:
+            source = easel.eyeballs[index - 1].looked(sheet.openings[index], source, moved.gaze)
         inside = seen_at(sheet, source.view(frames, *size, 2))
         lids, closed = easel.lids[index - 1], closing(sheet.openings[index], edge)
         skin = lids.paint(skin, edge, share, closed)

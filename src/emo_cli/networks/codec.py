@@ -22,13 +22,14 @@ SCALE = 0.18215
 class Motion:
     """What the Backbone made for some frames.
 
-    latents (frames, channels, h, w); pose (frames, 3) degrees of yaw, pitch, roll beside the photo, and lids (frames,)
-    from 0 open to 1 closed, for codecs that draw them.
+    latents (frames, channels, h, w); pose (frames, 3) degrees of yaw, pitch, roll beside the photo, lids (frames,)
+    from 0 open to 1 closed, and gaze (frames, 2) degrees of yaw and pitch beside the photo's, for codecs that draw.
     """
 
     latents: Tensor
     pose: Tensor | None = None
     lids: Tensor | None = None
+    gaze: Tensor | None = None
 
 
 @dataclass(frozen=True)

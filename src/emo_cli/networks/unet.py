@@ -38,7 +38,7 @@ class Conditions:
     (Backbone.listen), None for zero tokens; heard: the audio tokens themselves (batch, frames, tokens, width), for the
     head; motion: ReferenceNet's features of earlier frames per temporal module, each (batch, earlier, channels, h, w);
     face: (batch or rows, channels, h, w); identity: tokens (batch, tokens, width); speed: (batch, 3) head speeds or
-    (batch, frames, width) features; masks: Hallo's regions; head: pose and blinks of a clip; lips: how much of the
+    (batch, frames, width) features; masks: Hallo's regions; head: pose, blinks, gaze of a clip; lips: how much of the
     sound's part the spatial blocks add, 1 as trained; still: pass the temporal modules by, for pictures on their own.
     """
 
@@ -165,7 +165,8 @@ class UNet(StoredNetwork):
     out_channels None makes a ReferenceNet; cross: see SpatialBlock; audio_layers: "none", "plain" (EMO) or
     "hierarchical" (Hallo) layers of their own; attention, temporal: per level, finest first; skip_inputs: whether the
     first convolution and the downsamplers feed the upper half too (Stable Diffusion does); speed: "none", "embedding"
-    (three speeds into the time embedding, mini) or "attention" (EMO's speed layers); head_width: pose tokens or None.
+    (three speeds into the time embedding, mini) or "attention" (EMO's speed layers); head_width: pose tokens or None,
+    head_gaze: whether they tell of the eyes' gaze too.
     `recompute` is for training: layers keep no intermediate numbers and run again on the way back.
     """
 
@@ -198,6 +199,7 @@ class UNet(StoredNetwork):
         position_size: int | None = None,
         head_width: int | None = None,
         head_audio: int = 1280,
+        head_gaze: bool = False,
     ) -> None:
         super().__init__()
         embedding, self.skip_inputs, self.speed = 4 * widths[0], skip_inputs, speed
@@ -250,7 +252,7 @@ class UNet(StoredNetwork):
             self.up_blocks.append(Level(rows, level, up=wide if level > 0 else 0))
             below = wide
         if head_width is not None:
-            self.head = HeadStream(head_width, head_audio, embedding, deepest)
+            self.head = HeadStream(head_width, head_audio, embedding, deepest, head_gaze)
         if out_channels is not None:
             self.conv_norm_out = nn.GroupNorm(groups, widths[0])
             self.conv_out = nn.Conv2d(widths[0], out_channels, 3, padding=1)

@@ -27,18 +27,19 @@ def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made |
     shape = (family.latent_channels, family.latent_size, family.latent_size)
     earlier, state = torch.zeros(1, family.motion_frames, *shape), HeadState.at_rest(1, family.motion_frames)
     if last is not None:
-        earlier, state = last.carried[0], HeadState(*last.carried[1:])
+        earlier, state = last.carried[0], HeadState(*last.carried[1:], *state.tensors()[len(last.carried) - 1 :])
     for index, segment in remaining(plan, last):
         chance = scene.chance(index)
         noise = sampling.frame_noise((1, segment.length, *shape), family.noise_correlation, chance)
         start = FlowClip(noise, torch.randn(1, scene.whitening.numbers, generator=chance))
         predict = _prediction(scene, segment, earlier, state, first=index == 0)
         clip = sampling.flow(start, predict, scene.steps, partial(callback, segment.start))
-        pose, lids, state = scene.whitening.decode(clip.numbers, scene.speed, state)
+        head, state = scene.whitening.decode(clip.numbers, scene.speed, state)
         earlier = clip.latents[:, -family.motion_frames :]
         shown = segment.shown
-        motion = Motion(clip.latents[0, :shown], pose[0, :shown], lids[0, :shown])
-        yield Made(index, motion, (earlier, state.pose, state.lids, state.rest, state.known_lids))
+        gaze = None if head.gaze is None else head.gaze[0, :shown]
+        motion = Motion(clip.latents[0, :shown], head.pose[0, :shown], head.lids[0, :shown], gaze)
+        yield Made(index, motion, (earlier, *state.tensors()))
 
 
 def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadState, first: bool) -> FlowPredict:
@@ -61,12 +62,14 @@ def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadStat
             audio=audio if heard else None,
             heard=tokens if heard else None,
             speed=scene.speed.to(device, dtype),
-            head=sampling.head_input(whitening, clip.numbers, pose, state.known_lids, seen).to(device, dtype),
+            head=sampling.head_input(whitening, clip.numbers, pose, state.known_lids, state.known_gaze, seen).to(
+                device, dtype
+            ),
         )
         noisy = torch.cat([earlier, clip.latents], dim=1).to(device, dtype)
         said = scene.backbone(noisy, times.to(device), conditions, reuse)
         assert said.head is not None
-        v = whitening.gather(said.head.pose[:, known:].float().cpu(), said.head.blinks.float().cpu())
+        v = whitening.gather(said.head.pose[:, known:].float().cpu(), said.head.events.float().cpu())
         return said.sample[:, known:].float().cpu(), v
 
     def predict(clip: FlowClip, step: FlowStep) -> FlowClip:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emo_cli.chart.glances import gaze_of
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training import articulation as speech
 from emo_cli.training.corpus import Utterance
@@ -27,7 +28,8 @@ class Take:
     """One utterance acted once: all rows but the features run at 25 fps.
 
     features (rows at 50 Hz, width) float16, weights (frames, expressions), closure (frames,), pose (frames, 3) degrees,
-    lids (frames,), onsets (frames,) of blinks, speed (3,).
+    lids (frames,), onsets (frames,) of blinks, saccades (frames,) and fixations (frames, 2) of the eyes and their
+    gaze (frames, 2) in degrees, speed (3,).
     """
 
     features: Tensor
@@ -36,6 +38,9 @@ class Take:
     pose: Tensor
     lids: Tensor
     onsets: Tensor
+    saccades: Tensor
+    fixations: Tensor
+    gaze: Tensor
     speed: Tensor
 
     def __len__(self) -> int:
@@ -52,6 +57,9 @@ class Clips:
     pose: Tensor
     lids: Tensor
     onsets: Tensor
+    saccades: Tensor
+    fixations: Tensor
+    gaze: Tensor
     speed: Tensor
 
 
@@ -69,6 +77,7 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
     frames = min(len(curves), len(head.pose))
     brows, smile = (torch.from_numpy(part[:frames]) for part in (head.brows, head.smile))
     weights = expression_weights(rig.names, curves[:frames], brows, smile)
+    saccades, fixations = (torch.from_numpy(part[:frames]) for part in (head.gaze.saccades, head.gaze.fixations))
     return Take(
         features=features,
         weights=weights,
@@ -76,6 +85,9 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
         pose=torch.from_numpy(head.pose[:frames]),
         lids=torch.from_numpy(head.lids[:frames]),
         onsets=torch.from_numpy(head.blink_onsets[:frames]),
+        saccades=saccades,
+        fixations=fixations,
+        gaze=gaze_of(saccades, fixations),
         speed=torch.from_numpy(speed(head.pose)).clamp(min=SLOWEST),
     )
 
@@ -113,5 +125,8 @@ def draw(takes: Sequence[Take], count: int, frames: int, tokens: int, random: np
         pose=cut("pose"),
         lids=cut("lids"),
         onsets=cut("onsets"),
+        saccades=cut("saccades"),
+        fixations=cut("fixations"),
+        gaze=cut("gaze"),
         speed=torch.stack([take.speed for take, _ in chosen]),
     )

@@ -1,10 +1,12 @@
-"""How a talking head moves: nods and turns with the voice, blinks in quiet moments, brows on accents."""
+"""How a talking head moves: nods and turns with the voice, blinks in quiet moments, brows on accents, gaze."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from emo_cli.training.gaze import Gaze, gaze
 
 LOUDNESS_RATE = 100
 """Loudness values per second."""
@@ -27,6 +29,7 @@ class HeadMotion:
         blink_onsets: (frames,) bool, true in the first frame of each blink.
         brows: (frames,) float32, -0.3 drawn down to 1 raised.
         smile: (frames,) float32, 0 to 1.
+        gaze: where the eyes look.
     """
 
     pose: np.ndarray
@@ -34,6 +37,7 @@ class HeadMotion:
     blink_onsets: np.ndarray
     brows: np.ndarray
     smile: np.ndarray
+    gaze: Gaze
 
 
 def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.random.Generator) -> HeadMotion:
@@ -52,7 +56,8 @@ def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.rando
     brows = np.clip(raised + _drift(len(pose), 0.12, 1.5, fps, random), -0.3, 1)
     smile = np.clip(random.uniform(0.2, 0.6) * voice.arousal + _drift(len(pose), 0.06, 2.0, fps, random), 0, 1)
     turned, brow, cheek = (np.asarray(values, np.float32) for values in (pose, brows, smile))
-    return HeadMotion(turned, lids(onsets, fps), onsets, brow, cheek)
+    looks = gaze(voice.level, onsets, fps, random)
+    return HeadMotion(turned, lids(onsets, fps), onsets, brow, cheek, looks)
 
 
 def lids(onsets: np.ndarray, fps: float) -> np.ndarray:

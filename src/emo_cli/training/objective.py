@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import lip_gaps
-from emo_cli.chart.whitening import HeadWhitening
+from emo_cli.chart.whitening import HeadWhitening, Looks
 from emo_cli.networks.conditions import SoundProjection
 from emo_cli.networks.head import HeadInput
 from emo_cli.networks.unet import Conditions, UNet
@@ -83,7 +83,7 @@ class Objective:
         scale = 1 / t.clamp(min=0.15) ** 2
         scale = scale.clamp(max=8) / scale.clamp(max=8).mean()
         sample, target = prediction.sample[:, known:], latents[:, known:]
-        gathered = self.whitening.gather(prediction.head.pose[:, known:], prediction.head.blinks)
+        gathered = self.whitening.gather(prediction.head.pose[:, known:], prediction.head.events)
         return {
             "cells": (((sample - target) ** 2 * self.cells).mean((1, 2, 3, 4)) * scale).mean(),
             "gap": (self._gap_error(sample, moved[:, known:]) * scale.clamp(max=3)).mean(),
@@ -103,7 +103,7 @@ class Objective:
             embedding = backbone.embed(times, times.shape[1], clips.speed)
         prediction, _ = backbone.think(Conditions(heard=heard, head=head), embedding, None)
         known = self.whitening.known
-        return (self.whitening.gather(prediction.pose[:, known:], prediction.blinks) - numbers).square().mean()
+        return (self.whitening.gather(prediction.pose[:, known:], prediction.events) - numbers).square().mean()
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum of `motion`'s losses."""
@@ -139,13 +139,14 @@ class Objective:
         self, clips: Clips, u: Tensor, first: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, HeadInput]:
         """v-diffusion on the angle u pi / 2: y = cos w + sin e, v = cos e - sin w. Returns v and the input."""
-        pose, white = self.whitening.encode(clips.pose, clips.onsets, clips.speed, generator)
+        looks = Looks(clips.saccades, clips.fixations)
+        pose, white = self.whitening.encode(clips.pose, clips.onsets, clips.speed, generator, looks)
         noise = torch.randn(white.shape, generator=generator)
         angle = u[:, None] * (math.pi / 2)
         noisy = torch.cos(angle) * white + torch.sin(angle) * noise
-        lids = clips.lids[:, : self.whitening.known]
+        lids, gaze = clips.lids[:, : self.whitening.known], clips.gaze[:, : self.whitening.known]
         v = torch.cos(angle) * noise - torch.sin(angle) * white
-        return v, head_input(self.whitening, noisy, pose, lids, ~first)
+        return v, head_input(self.whitening, noisy, pose, lids, gaze, ~first)
 
     def _gap_error(self, sample: Tensor, moved: Tensor) -> Tensor:
         """Squared error of the inner-lip gap per clip, in units of GAP_UNIT."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from emo_cli.chart.codec import FlowCodec
-from emo_cli.chart.whitening import HeadWhitening
+from emo_cli.chart.whitening import HeadWhitening, Looks
 from emo_cli.errors import InputError, UsageError
 from emo_cli.face.landmarks import triangles
 from emo_cli.family import Family
@@ -136,6 +136,7 @@ def networks(preset: Preset) -> MotionNetworks:
         speed="embedding",
         head_width=preset.head_width,
         head_audio=preset.tokens * preset.audio_width,
+        head_gaze=True,
         **shared,
     )
     for network in (reference_net, backbone):
@@ -226,7 +227,10 @@ def fit_tables(
     faces = random_reference(rig, 64, torch.Generator().manual_seed(seed))
     fit_scale(codec, displacement(rig, codec, faces, clips.weights, clips.closure))
     whitening = HeadWhitening.fit(
-        [take.pose for take in takes], [take.speed for take in takes], [take.onsets for take in takes]
+        [take.pose for take in takes],
+        [take.speed for take in takes],
+        [take.onsets for take in takes],
+        [Looks(take.saccades, take.fixations) for take in takes],
     )
     return codec, whitening
 
