@@ -68,13 +68,14 @@ ALLOWED = {
     "networks segments unfinished outlook memory pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes video weights download animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints animate",
+    "evaluation": "errors device weights video photo face speech sound_encoders identity checkpoints",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints animate",
     "dataset": "errors device ffmpeg weights sound_encoders speech video face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg stored face sound_encoders portrait photo speech video "
     "networks chart sampling pipeline dataset",
-    "cli": "errors animate batch bench checkpoints catalogue credentials dataset device doctor download inspection "
-    "provenance training weights",
+    "cli": "errors animate batch bench checkpoints catalogue credentials dataset device doctor download evaluation "
+    "inspection provenance training weights",
 }  # fmt: skip
 
 
@@ -149,6 +150,7 @@ def test_the_table_names_only_what_exists() -> None:
         "train --help",
         "dataset synthesise --help",
         "dataset prepare --help",
+        "evaluate --help",
         "weights list",
     ),
 )

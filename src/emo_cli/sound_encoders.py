@@ -20,6 +20,12 @@ WINDOW = 400  # samples, 25 ms
 SPECTRUM = 512
 BINS = 64
 ROWS_PER_SECOND = 50
+PHONES = (
+    "sil", "a", "ah", "e", "i", "o", "u", "y", "er", "p", "f", "w", "r", "s", "t", "l", "th", "sh", "k", "n",
+)  # fmt: skip
+"""The mouth shapes of speech in the order of Heard.phones; sounds that look alike share one: p is p, b and m."""
+CURVES = ("jaw", "wide", "round", "funnel", "close", "labiodental", "upper", "lower", "tongue", "press")
+"""How a talking mouth moves, in the order of Heard.curves."""
 # A recording quieter than -80 dB of full scale holds no speech; raising it would only raise hiss.
 _QUIETEST = 1e-4
 # Natural log of the mean mel energy that speech has at level 1 is about 2; a clip far below it is silence, and

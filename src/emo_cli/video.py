@@ -47,7 +47,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video file really holds: decoded frames and samples are counted, headers are not believed."""
+    """What a video file really holds: decoded frames and samples are counted, headers are not believed.
+
+    sound_delay: seconds by which the first sample is heard after the first frame is seen; negative when before.
+    """
 
     frames: int
     fps: float
@@ -55,6 +58,7 @@ class Probe:
     width: int
     height: int
     sound_seconds: float | None
+    sound_delay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -262,6 +266,7 @@ def probe(path: Path) -> Probe:
     arguments = [*ffmpeg.input_file(path), "-map", "0:v:0", "-map", "0:a:0?", "-fps_mode", "passthrough"]
     size, bases = (0, 0), [Fraction(1), Fraction(1)]
     times: list[int] = []
+    first_sound: int | None = None
     end = samples = 0
     with ffmpeg.running([*arguments, "-f", "framecrc", "pipe:1"], output=subprocess.PIPE) as decoder:
         for line in decoder.stdout:
@@ -274,6 +279,7 @@ def probe(path: Path) -> Probe:
                 times.append(int(words[2]))
                 end = times[-1] + int(words[3])
             elif words[0] == "1":
+                first_sound = int(words[2]) if first_sound is None else first_sound
                 samples += int(words[3])
         _check_read(path, decoder)
     if not times:
@@ -281,7 +287,8 @@ def probe(path: Path) -> Probe:
     seconds = float((end - times[0]) * bases[0])
     fps = len(times) / seconds if seconds > 0 else float(1 / bases[0])
     heard = float(samples * bases[1]) if samples else None
-    return Probe(len(times), round(fps, 6), seconds, *size, heard)
+    late = None if first_sound is None else float(first_sound * bases[1] - times[0] * bases[0])
+    return Probe(len(times), round(fps, 6), seconds, *size, heard, late)
 
 
 def tags(path: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from emo_cli import __version__
-from emo_cli.cli import animate, batch, bench, doctor, inspect, train
+from emo_cli.cli import animate, batch, bench, doctor, evaluate, inspect, train
 from emo_cli.cli.dataset import dataset
 from emo_cli.cli.weights import weights
 from emo_cli.errors import EmoError
@@ -47,6 +47,7 @@ app.command(epilog=animate.EXAMPLES)(animate.animate)
 app.command(epilog=batch.EXAMPLES)(batch.batch)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=bench.EXAMPLES)(bench.bench)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.add_typer(weights)

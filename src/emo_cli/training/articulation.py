@@ -18,11 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.sound_encoders import CURVES as CURVES
 from emo_cli.training.phones import PHONES, VOWELS, Phone
 
-CURVES: tuple[str, ...] = (
-    "jaw", "wide", "round", "funnel", "close", "labiodental", "upper", "lower", "tongue", "press",
-)  # fmt: skip
 RATE = 100
 
 # jaw: by vowel height, open 0.85, mid about 0.48, close 0.2-0.32; rounding adds lip protrusion and takes some

@@ -7,9 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-PHONES: tuple[str, ...] = (
-    "sil", "a", "ah", "e", "i", "o", "u", "y", "er", "p", "f", "w", "r", "s", "t", "l", "th", "sh", "k", "n",
-)  # fmt: skip
+from emo_cli.sound_encoders import PHONES as PHONES
 
 VOWELS: tuple[str, ...] = ("a", "ah", "e", "i", "o", "u", "y", "er")
 

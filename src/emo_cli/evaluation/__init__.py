@@ -1,0 +1,1 @@
+"""How good a talking portrait is, in numbers: lips, head, eyes, picture, and what published networks say of it."""

@@ -1,0 +1,57 @@
+"""A video, looked at once from beginning to end: each frame with its face, shown to all who want to measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from emo_cli import video
+from emo_cli.face import FaceFinder
+from emo_cli.video import Frame
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame uint8 (H, W, 3) and the landmarks (478, 3) of its face in pixels; None where no face is found."""
+
+    frame: Frame
+    landmarks: np.ndarray | None
+
+
+class Onlooker(Protocol):
+    """Whoever looks at every frame in turn and keeps only a few numbers of each."""
+
+    def see(self, seen: Seen) -> None:
+        """The next frame."""
+
+
+def watched(path: Path, finder: FaceFinder, fps: float | None = None) -> Iterator[Seen]:
+    """The frames of a video with the face that is followed through them; fps as in `video.read`."""
+    return followed(video.read(path, fps), finder)
+
+
+def followed(frames: Iterable[Frame], finder: FaceFinder) -> Iterator[Seen]:
+    """Each frame beside its face; one frame is held at a time."""
+    present: list[Frame] = []
+
+    def passed_on() -> Iterator[Frame]:
+        for frame in frames:
+            present[:] = [frame]
+            yield frame
+
+    for landmarks in finder.track(passed_on()):
+        yield Seen(present[0], landmarks)
+
+
+def show(frames: Iterable[Seen], onlookers: Sequence[Onlooker]) -> int:
+    """Let everybody see every frame; gives the number of frames."""
+    count = 0
+    for seen in frames:
+        for onlooker in onlookers:
+            onlooker.see(seen)
+        count += 1
+    return count
