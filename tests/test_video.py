@@ -213,6 +213,16 @@ def test_sound_from_bytes_is_carried(tmp_path: Path) -> None:
     assert found.sound_seconds == pytest.approx(0.52, abs=0.001)
 
 
+def test_a_sound_that_begins_later_than_the_pictures_is_told(tmp_path: Path) -> None:
+    sound = track(tmp_path, 1.0)
+    video.write(tmp_path / "together.mkv", frames(25), 25, sound)
+    assert video.probe(tmp_path / "together.mkv").sound_delay == pytest.approx(0, abs=0.03)
+    inputs = ["-i", tmp_path / "together.mkv", "-itsoffset", "0.2", "-i", sound.source, "-map", "0:v", "-map", "1:a"]
+    codecs = ["-c:v", "copy", "-c:a", "pcm_s16le", tmp_path / "later.mov"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *inputs, *codecs], check=True)
+    assert video.probe(tmp_path / "later.mov").sound_delay == pytest.approx(0.2, abs=0.03)
+
+
 def test_a_video_without_sound_has_no_sound_track(tmp_path: Path) -> None:
     assert video.probe(video.write(tmp_path / "mute.mp4", frames(3), 25).path).sound_seconds is None
 

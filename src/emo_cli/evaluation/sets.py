@@ -72,8 +72,8 @@ def evaluate(options: EvaluateOptions, progress: Progress) -> Evaluation:
         against = Features()
         true = _measured("ground truth", truths, tools, against, None, progress)
     sets = [
-        _measured(str(path), subjects, tools, Features(), against, progress)
-        for path, subjects in zip(options.videos, asked, strict=True)
+        _measured(name, subjects, tools, Features(), against, progress)
+        for name, subjects in zip(_names(options.videos), asked, strict=True)
     ]
     change = difference(sets[0].mean, sets[1].mean) if len(sets) == 2 else None
     return Evaluation(tuple(sets), true, change, tuple(_notes(options, [*sets, *([true] if true else [])])))
@@ -98,6 +98,16 @@ def _measured(
             expression_fid=frechet.distance(features.efid, against.efid),
         )
     return VideoSet(name, found, means, paper_row(means))
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What the sets are called: the last parts of their paths, as many as tell them apart."""
+    longest = max(len(path.parts) for path in paths)
+    for count in range(1, longest + 1):
+        names = [str(Path(*path.parts[-count:])) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
 
 
 def _subjects(path: Path, options: EvaluateOptions) -> list[Subject]:

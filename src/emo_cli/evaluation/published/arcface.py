@@ -74,7 +74,8 @@ def opened(path: Path, device: torch.device) -> Recogniser:
     """Whoever tells faces apart by the published file, in either format."""
     if path.suffix.lower() == ".onnx":
         return FaceRecogniser(path)
-    network = filled(ArcFace(depths(read_weights(path), path)), path).to(device)
+    stages = depths(read_weights(path), path)
+    network = filled(lambda: ArcFace(stages), path).to(device)
 
     def tell(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         square = torch.from_numpy(np.array(aligned(picture, five_points(landmarks)))).permute(2, 0, 1)[None]

@@ -67,7 +67,7 @@ class I3D(nn.Module):
 
 def opened(path: Path) -> I3D:
     """The network of the published file."""
-    return filled(I3D(), path)
+    return filled(I3D, path)
 
 
 def prepared(frames: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,7 @@ class Inception(nn.Module):
 
 def opened(path: Path) -> Inception:
     """The network of the published file."""
-    return filled(Inception(), path)
+    return filled(Inception, path)
 
 
 def prepared(pictures: torch.Tensor) -> torch.Tensor:

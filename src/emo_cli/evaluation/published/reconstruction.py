@@ -47,7 +47,7 @@ class Reconstruction(nn.Module):
 
 def opened(path: Path) -> Reconstruction:
     """The network of the published file."""
-    return filled(Reconstruction(), path, inside=ENTRY)
+    return filled(Reconstruction, path, inside=ENTRY)
 
 
 def prepared(picture: np.ndarray, landmarks: np.ndarray) -> torch.Tensor:

@@ -63,7 +63,7 @@ class SyncNet(nn.Module):
 
 def opened(path: Path) -> SyncNet:
     """The network of the published file."""
-    return filled(SyncNet(), path)
+    return filled(SyncNet, path)
 
 
 class Distances:
