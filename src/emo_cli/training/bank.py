@@ -114,6 +114,11 @@ def draw(takes: Sequence[Take], count: int, frames: int, tokens: int, random: np
         take = takes[int(random.integers(len(takes)))]
         if len(take) >= frames:
             chosen.append((take, int(random.integers(0, len(take) - frames + 1))))
+    return cut_out(chosen, frames, tokens)
+
+
+def cut_out(chosen: Sequence[tuple[Take, int]], frames: int, tokens: int) -> Clips:
+    """A batch of clips of `frames` frames: each a take and its first frame."""
 
     def cut(name: str) -> Tensor:
         return torch.stack([getattr(take, name)[first : first + frames] for take, first in chosen])

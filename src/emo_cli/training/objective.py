@@ -49,10 +49,15 @@ class Weights:
 
 
 class Objective:
-    """Losses of mini's stages on clips; all randomness comes from one generator."""
+    """Losses of mini's stages on clips; all randomness comes from one generator. rig: None where faces are given."""
 
     def __init__(
-        self, rig: Rig, codec: FlowCodec, whitening: HeadWhitening, correlation: float, weights: Weights | None = None
+        self,
+        rig: Rig | None,
+        codec: FlowCodec,
+        whitening: HeadWhitening,
+        correlation: float,
+        weights: Weights | None = None,
     ) -> None:
         self.rig, self.codec, self.whitening, self.correlation = rig, codec, whitening, correlation
         self.weights = weights or Weights()
@@ -60,9 +65,16 @@ class Objective:
 
     def motion(self, networks: MotionNetworks, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
         """Denoising losses of the whole Backbone: cells, gap, velocity, head."""
-        batch, known = len(clips.pose), self.whitening.known
-        canonical = random_reference(self.rig, batch, generator)
+        assert self.rig is not None
+        canonical = random_reference(self.rig, len(clips.pose), generator)
         moved = displacement(self.rig, self.codec, canonical, clips.weights, clips.closure)
+        return self.motion_of(networks, clips, canonical, moved, generator)
+
+    def motion_of(
+        self, networks: MotionNetworks, clips: Clips, canonical: Tensor, moved: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The same for faces (batch, 468, 3) and their displacement (batch, frames, 468, 3), cm, that are given."""
+        batch, known = len(clips.pose), self.whitening.known
         latents = self.codec.pack(moved, clips.closure)  # (batch, frames, 49, 8, 8)
         first = torch.rand(batch, generator=generator) < FIRST_CLIPS
         u = torch.rand(batch, generator=generator)
