@@ -48,7 +48,8 @@ ALLOWED = {
     "networks.reuse": "",
     "networks.attention": "networks.reuse",
     "networks.audio": "networks.attention",
-    "networks.codec": "errors stored portrait",
+    "networks.blocks": "stored",
+    "networks.codec": "errors stored portrait networks.blocks",
     "networks.temporal": "networks.attention networks.reuse",
     "networks.conditions": "stored networks.attention",
     "networks.head": "networks.attention networks.temporal networks.conditions",
@@ -73,7 +74,8 @@ ALLOWED = {
     "dataset": "errors device ffmpeg weights sound_encoders speech video face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg stored face sound_encoders portrait photo speech video "
-    "networks chart sampling pipeline dataset",
+    "networks chart sampling segments pipeline checkpoints dataset wav2vec hallo_masks landmark_images "
+    "regions weights",
     "cli": "errors animate batch bench checkpoints catalogue credentials dataset device doctor download evaluation "
     "inspection provenance training weights",
 }  # fmt: skip

@@ -10,7 +10,8 @@ import torch.multiprocessing as multiprocessing
 from torch import Tensor, nn
 
 from emo_cli.errors import InputError
-from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, share_gradients, take_over
+from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, take_over
+from emo_cli.training.processes import share_gradients
 
 
 def schedule(steps: int, **changes: float) -> Schedule:

@@ -56,7 +56,7 @@ def need(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> Need:
             numbers = sum(value.numel() for value in network.state_dict().values())
             weights += numbers * (dtype if any(network is one for one in large) else torch.float32).itemsize
     codec = pipeline.codec
-    picture = _picture(codec, size, dtype) if isinstance(codec, PictureCodec) else size * size * 3 * 4
+    picture = _picture(pipeline, codec, size, dtype) if isinstance(codec, PictureCodec) else size * size * 3 * 4
     return Need(weights, _call(pipeline, size, dtype), picture)
 
 
@@ -118,11 +118,11 @@ def _conditions(reference_net: UNet, network: UNet, latents: Tensor) -> Conditio
     return Conditions(reference=network.remember(Reference(features.hidden)), masks=masks)
 
 
-def _picture(codec: PictureCodec, size: int, dtype: torch.dtype) -> int:
+def _picture(pipeline: EmoPipeline, codec: PictureCodec, size: int, dtype: torch.dtype) -> int:
     with torch.device("meta"):
         network = type(codec.autoencoder).from_config(codec.autoencoder.config)
     nn.Module.to(network, dtype)
-    latents = torch.empty(1, 4, size // 8, size // 8, dtype=dtype, device="meta")
+    latents = torch.empty(1, pipeline.family.latent_channels, size // 8, size // 8, dtype=dtype, device="meta")
     return peak(lambda: network.decode(latents).sample.float())
 
 

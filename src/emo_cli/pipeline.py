@@ -23,6 +23,7 @@ from emo_cli.hallo_masks import FACE_ROOM, HalloRegions, find_regions
 from emo_cli.identity import FaceRecogniser
 from emo_cli.landmark_images import Drawings
 from emo_cli.networks.audio import RegionMasks
+from emo_cli.networks.blocks import BlockTransform
 from emo_cli.networks.codec import Canvas, Codec, Motion, PictureCodec
 from emo_cli.networks.conditions import (
     FaceLocator,
@@ -95,7 +96,7 @@ class EmoPipeline:
         parts: dict[str, Any] = {}
         for part in sorted(path for path in folder.iterdir() if (path / CONFIG).is_file()):
             kind = read_json(part / CONFIG).get("_class_name")
-            if kind == "AutoencoderKL":
+            if kind in ("AutoencoderKL", BlockTransform.__name__):
                 parts[part.name] = PictureCodec.from_pretrained(part)
             elif kind == FaceRecogniser.__name__:
                 parts[part.name] = FaceRecogniser.from_pretrained(part)

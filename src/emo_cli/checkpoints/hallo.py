@@ -154,8 +154,10 @@ def sound_projection(weights: Mapping[str, Tensor], layers: int, source: Path | 
     return fill(network, weights, source)
 
 
-def hearing(weights: Mapping[str, Tensor], source: Path | str, heads: int | None = None) -> Wav2VecEncoder:
-    """wav2vec 2.0 of tensors under transformers' names."""
+def hearing(
+    weights: Mapping[str, Tensor], source: Path | str, heads: int | None = None, clip: int = FAMILY.window
+) -> Wav2VecEncoder:
+    """wav2vec 2.0 of tensors under transformers' names. clip: frames that are always heard together."""
     named = HEARING_KEYS.apply(weights, str(source))
     width = width_of(named, "encoder.layer_norm.weight", 0, source)
     convolutions = [named[name] for name in sorted(named) if name.endswith(".conv.weight") and "conv_layers" in name]
@@ -169,5 +171,6 @@ def hearing(weights: Mapping[str, Tensor], source: Path | str, heads: int | None
         kernels=tuple(weight.shape[2] for weight in convolutions),
         place_kernel=width_of(named, place, 2, source),
         place_groups=width // width_of(named, place, 1, source),
+        clip=clip,
     )
     return fill(network, named, source)

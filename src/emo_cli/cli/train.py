@@ -1,7 +1,8 @@
-"""`emo train`: make a model's weights, from nothing or from those of another."""
+"""`emo train`: make a model's weights, or go on from those that exist."""
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,76 +13,155 @@ from emo_cli.cli.report import Report
 from emo_cli.errors import OutputError, UsageError
 
 optional = partial(Option, show_default=False)
+MINI_ONLY, FILMED_ONLY = "Only for mini", "Only on real video"
+for_mini = partial(optional, rich_help_panel=MINI_ONLY)
+on_video = partial(optional, rich_help_panel=FILMED_ONLY)
 
-RIG_HELP = "Tables of the face rig; docs/training.md says how to get them."
-RigOption = Annotated[Path | None, optional(metavar="FILE", help=RIG_HELP)]
-HEAD_HELP = "Head model that the teeth are pictured from. Without it an open mouth is dark."
-HeadModelOption = Annotated[Path | None, optional("--head-model", metavar="FILE", help=HEAD_HELP)]
-OUT_HELP = "Where speech, checkpoints and the finished model go."
+OUT_HELP = "Where checkpoints, logs, samples and the finished model go."
 OutOption = Annotated[Path, Option(metavar="FOLDER", help=OUT_HELP)]
-PresetOption = Annotated[str, Option(metavar="NAME", help="Which kind of model.")]
-DATA_HELP = "Speech made by an earlier run, or clips of people. Without it: speech is made first, into --out."
-DataOption = Annotated[Path | None, optional(metavar="FOLDER", help=DATA_HELP)]
-FROM_HELP = "Begin with this model's weights (a name or a folder) instead of from nothing."
+PRESET_HELP = "Which kind of model: mini, emo, or emo-tiny, which is emo at toy size. Without it: mini."
+PresetOption = Annotated[str | None, optional(metavar="NAME", help=PRESET_HELP)]
+FROM_HELP = "Begin with this model's weights (mini, echomimic, hallo, or a folder) instead of from nothing."
 FromOption = Annotated[str | None, optional("--from", metavar="MODEL", help=FROM_HELP)]
+DATA_HELP = "Clips made by `emo dataset prepare`; for mini, speech made by an earlier run, or by `synthesise`, too."
+DataOption = Annotated[Path | None, optional(metavar="FOLDER", help=DATA_HELP)]
 STAGE_HELP = "Run only this stage. Without it: all, one after another."
 StageOption = Annotated[str | None, optional(metavar="NAME", help=STAGE_HELP)]
 StepsOption = Annotated[int | None, optional(min=1, help="Steps of each stage, if not the usual.")]
 MinutesOption = Annotated[float | None, optional(min=0, help="Pause each stage after so long.")]
 SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same data and weights.")]
-WorkersOption = Annotated[int, Option(min=1, help="Processes that make speech.")]
-ProcessesOption = Annotated[int, Option(min=1, help="Processes that learn motion together, one core each.")]
+WorkersOption = Annotated[int, Option(min=0, help="Processes that make speech, or threads that read clips.")]
 ResumeOption = Annotated[bool, Option("--resume", help="Go on with what --out holds.")]
 
+RIG_HELP = "Tables of the face rig; docs/training.md says how to get them."
+RigOption = Annotated[Path | None, for_mini(metavar="FILE", help=RIG_HELP)]
+HEAD_HELP = "Head model that the teeth are pictured from. Without it an open mouth is dark."
+HeadModelOption = Annotated[Path | None, for_mini("--head-model", metavar="FILE", help=HEAD_HELP)]
+PROCESSES_HELP = "Processes that learn motion together, one core each."
+ProcessesOption = Annotated[int, Option(min=1, help=PROCESSES_HELP, rich_help_panel=MINI_ONLY)]
+
+BASE_HELP = "Folder of Stable Diffusion 1.5, in diffusers' layout."
+BaseOption = Annotated[Path | None, on_video(metavar="FOLDER", help=BASE_HELP)]
+TEMPORAL_HELP = "Motion modules of AnimateDiff to begin with."
+TemporalOption = Annotated[Path | None, on_video(metavar="FILE", help=TEMPORAL_HELP)]
+HEARING_HELP = "Folder of wav2vec2-base-960h."
+HearingOption = Annotated[Path | None, on_video(metavar="FOLDER", help=HEARING_HELP)]
+AUTOENCODER_HELP = "Autoencoder, if not the one in --base."
+AutoencoderOption = Annotated[Path | None, on_video(metavar="FOLDER", help=AUTOENCODER_HELP)]
+BatchOption = Annotated[int | None, on_video(min=1, help="Clips per step, of all processes together.")]
+AccumulateOption = Annotated[
+    int, Option(min=1, help="Parts of a batch, one after another, to save memory.", rich_help_panel=FILMED_ONLY)
+]
+RateOption = Annotated[float | None, on_video(min=0, help="Learning rate, if not the usual.")]
+SizeOption = Annotated[int | None, on_video(min=64, help="Side of the pictures, if not the usual.")]
+DEVICE_HELP = "auto, cpu, cuda, cuda:1 or mps."
+DeviceOption = Annotated[str, Option(help=DEVICE_HELP, rich_help_panel=FILMED_ONLY)]
+DTYPE_HELP = "Precision of the arithmetic: float32 or bfloat16. Weights stay float32."
+DtypeOption = Annotated[str, Option(help=DTYPE_HELP, rich_help_panel=FILMED_ONLY)]
+RECOMPUTE_HELP = "Compute layers again on the way back: less memory, more time."
+RecomputeOption = Annotated[bool | None, on_video("--recompute/--no-recompute", help=RECOMPUTE_HELP)]
+SAMPLES_HELP = "Show what the model makes every so many steps; 0: never."
+SamplesOption = Annotated[int, Option(min=0, help=SAMPLES_HELP, rich_help_panel=FILMED_ONLY)]
 
 EXAMPLES = """Examples:
 
-[bold]emo train --rig rig.npz --out run[/bold]  every stage, one after another
+[bold]emo train --rig rig.npz --out run[/bold]  mini from nothing: every stage, one after another
 
 [bold]emo train --rig rig.npz --out run --resume[/bold]  go on after an interruption
 
-[bold]emo train --rig rig.npz --out trial --stage hearing --steps 100[/bold]  a short try of one stage
-
 [bold]emo train --from mini --data me --out run[/bold]  mini, moving as the person in the clips of \
-[bold]emo dataset prepare[/bold]"""
+[bold]emo dataset prepare[/bold]
+
+[bold]emo train --preset emo-tiny --data clips --out trial[/bold]  EMO's three stages at toy size, on any machine
+
+[bold]emo train --preset emo --base sd15 --hearing wav2vec2-base-960h --data clips --out run[/bold]  the paper
+
+[bold]emo train --from echomimic --data clips --out tuned --stage video --rate 1e-6[/bold]  fine-tune what exists
+
+[bold]accelerate launch --num_processes 8 -m emo_cli train --preset emo ...[/bold]  eight graphics cards"""
 
 
 def train(
     out: OutOption,
-    rig: RigOption = None,
-    head_model: HeadModelOption = None,
-    preset: PresetOption = "mini",
-    data: DataOption = None,
+    preset: PresetOption = None,
     start: FromOption = None,
+    data: DataOption = None,
     stage: StageOption = None,
     steps: StepsOption = None,
     minutes: MinutesOption = None,
     seed: SeedOption = 0,
     workers: WorkersOption = 1,
-    processes: ProcessesOption = 1,
     resume: ResumeOption = False,
+    rig: RigOption = None,
+    head_model: HeadModelOption = None,
+    processes: ProcessesOption = 1,
+    base: BaseOption = None,
+    temporal: TemporalOption = None,
+    hearing: HearingOption = None,
+    autoencoder: AutoencoderOption = None,
+    batch: BatchOption = None,
+    accumulate: AccumulateOption = 1,
+    rate: RateOption = None,
+    size: SizeOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    recompute: RecomputeOption = None,
+    samples: SamplesOption = 500,
 ) -> None:
     """Train a model on synthetic voices and a face rig, or on clips of people; docs/training.md tells how."""
-    if not resume and out.is_dir() and any(out.iterdir()):
+    leads = os.environ.get("RANK", "0") == "0"
+    if leads and not resume and out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty. Add --resume to go on with it, or choose another folder.")
-    with Report() as report:
+    kind = _kind(preset, start)
+    with Report(quiet=not leads) as report:
         report.stage("starting")
-        from emo_cli.training.personal import PersonalOptions, is_clips, train_on_people
-        from emo_cli.training.stages import TrainOptions
-        from emo_cli.training.stages import train as run
-        from emo_cli.weights import locate
+        if kind == "mini":
+            from emo_cli.training.personal import PersonalOptions, is_clips, train_on_people
+            from emo_cli.training.stages import TrainOptions
+            from emo_cli.training.stages import train as run
+            from emo_cli.weights import locate
 
-        earlier = None if start is None else locate(start)
-        if data is not None and is_clips(data):
-            if earlier is None:
-                raise UsageError(f"{data} holds clips of people, which fine-tune a model. Add --from mini.")
-            personal = PersonalOptions(earlier, data, out, steps, minutes, seed, processes)
-            folder = train_on_people(personal, report.line)
+            earlier = None if start is None else locate(start)
+            if data is not None and is_clips(data):
+                if earlier is None:
+                    raise UsageError(
+                        f"{data} holds clips of people, which fine-tune a model. Add --from mini, or --preset emo-tiny."
+                    )
+                personal = PersonalOptions(earlier, data, out, steps, minutes, seed, processes)
+                folder = train_on_people(personal, report.line)
+            else:
+                if rig is None:
+                    raise UsageError(
+                        "Speech is acted out on a face rig. Give --rig; docs/training.md says how to get one."
+                    )
+                options = TrainOptions(
+                    rig, out, head_model, kind, data, earlier, stage, steps, minutes, seed, max(workers, 1), processes
+                )
+                folder = run(options, report.line)
         else:
-            if rig is None:
-                raise UsageError("Speech is acted out on a face rig. Give --rig; docs/training.md says how to get one.")
-            options = TrainOptions(
-                rig, out, head_model, preset, data, earlier, stage, steps, minutes, seed, workers, processes
-            )
-            folder = run(options, report.line)
+            if data is None:
+                raise UsageError("Give the clips to learn from with --data; `emo dataset prepare` makes them.")
+            from emo_cli.training.emo.course import CourseOptions
+            from emo_cli.training.emo.course import train as learn
+            from emo_cli.training.emo.presets import Sources
+
+            course = CourseOptions(
+                data=data, out=out, preset=kind, sources=Sources(base, temporal, hearing, autoencoder, start),
+                stage=stage, steps=steps, batch=batch, rate=rate, accumulate=accumulate, minutes=minutes, seed=seed,
+                size=size, device=device, dtype=dtype, recompute=recompute, samples=samples, workers=workers,
+            )  # fmt: skip
+            folder = learn(course, report.line, report.share)
         report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")
+
+
+def _kind(preset: str | None, start: str | None) -> str:
+    """The preset that the user's words mean; `tune` goes on from any model of EMO's kind."""
+    if start is None:
+        return preset or "mini"
+    from emo_cli.checkpoints import describe
+    from emo_cli.weights import locate
+
+    own = "mini" if describe(locate(start), start).schedule == "flow" else "tune"
+    if preset not in (None, own):
+        raise UsageError(f"{start} is no model of the preset {preset}. Leave out --preset, or --from.")
+    return own

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emo_cli.networks.blocks import BlockTransform
+from emo_cli.stored import CONFIG, read_json
+
 if TYPE_CHECKING:
     from emo_cli.portrait import Portrait
 
@@ -114,7 +117,9 @@ class PictureCodec:
 
     @staticmethod
     def from_pretrained(folder: Path) -> PictureCodec:
-        """Open an autoencoder folder in diffusers' layout."""
+        """Open an autoencoder's folder in diffusers' layout, or a BlockTransform's."""
+        if read_json(folder / CONFIG).get("_class_name") == BlockTransform.__name__:
+            return PictureCodec(BlockTransform.from_pretrained(folder))
         from diffusers import AutoencoderKL
 
         return PictureCodec(AutoencoderKL.from_pretrained(folder).eval())

@@ -146,10 +146,10 @@ def _prediction(scene: Scene, segment: Segment, seen: Seen) -> sampling.Predict:
     return predict
 
 
-def pictures(features: Reference) -> tuple[Tensor, ...]:
-    """ReferenceNet's features of n square frames as (1, n, channels, h, w) each, for the temporal layers."""
+def pictures(features: Reference, batch: int = 1) -> tuple[Tensor, ...]:
+    """ReferenceNet's features of batch * n square frames as (batch, n, channels, h, w), for the temporal layers."""
     shaped = []
     for hidden in features.hidden:
         side = round(hidden.shape[1] ** 0.5)
-        shaped.append(hidden.transpose(1, 2).unflatten(2, (side, side))[None])
+        shaped.append(hidden.transpose(1, 2).unflatten(2, (side, side)).unflatten(0, (batch, -1)))
     return tuple(shaped)

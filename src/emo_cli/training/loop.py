@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as distributed
 from torch import Tensor, nn
 
-from emo_cli.errors import InputError
+from emo_cli.errors import InputError, ModelError
+from emo_cli.training import processes
+from emo_cli.training.journal import Journal, Progress
 
 CHECKPOINT = "checkpoint.pt"
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast a stage learns.
 
-    rate rises over `warmup` steps, then falls as a cosine to `floor` of itself at `steps`. minutes, if given, stops the
-    run early with a checkpoint; it can be continued.
+    rate rises over `warmup` steps, then falls as a cosine to `floor` of itself at `steps`. accumulate: batches whose
+    gradients make one step; samples_every: steps from one look at what the network makes to the next. minutes, if
+    given, stops the run early with a checkpoint; it can be continued.
     """
 
     steps: int
@@ -40,6 +43,8 @@ class Schedule:
     log_every: int = 50
     checkpoint_minutes: float = 10.0
     minutes: float | None = None
+    accumulate: int = 1
+    samples_every: int | None = None
 
     def rate_at(self, step: int) -> float:
         """Learning rate of step 0, 1, ..."""
@@ -68,15 +73,15 @@ class Randomness:
 
 
 class Averaged:
-    """Exponential moving average of a network's weights: what is released."""
+    """Exponential moving average of those of a network's weights that learn: what is released."""
 
     def __init__(self, network: nn.Module, most: float) -> None:
         self.most = most
-        self.weights = {name: value.detach().clone() for name, value in network.named_parameters()}
+        self.weights = {name: value.detach().clone() for name, value in learning_of(network)}
 
     def update(self, network: nn.Module, step: int) -> None:
         keep = min(self.most, (step + 1) / (step + 21))
-        for name, value in network.named_parameters():
+        for name, value in learning_of(network):
             self.weights[name].lerp_(value.detach(), 1 - keep)
 
     def copy_to(self, network: nn.Module) -> None:
@@ -96,8 +101,15 @@ def take_over(network: nn.Module, earlier: nn.Module) -> None:
             value[tuple(slice(size) for size in old.shape)] = old
 
 
+def learning_of(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The weights that are not frozen, with their names."""
+    return [(name, value) for name, value in network.named_parameters() if value.requires_grad]
+
+
 Step = Callable[[Randomness], dict[str, Tensor]]
-"""One step's losses by name; "total" is what is minimised."""
+"""One batch's losses by name; "total" is what is minimised."""
+Samples = Callable[[int], None]
+"""Shows what the averaged network makes after so many steps; every process calls it, the first one writes."""
 
 
 def run(
@@ -109,51 +121,64 @@ def run(
     seed: int,
     report: Callable[[str], None],
     watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    samples: Samples | None = None,
+    progress: Progress | None = None,
 ) -> bool:
     """Train until `schedule` ends, continuing from `folder` if it holds a checkpoint.
 
     At the end the network carries the averaged weights. Several processes of one group average their gradients and
-    write through the first. `watch` measures the averaged network at each checkpoint. Returns whether all steps are
-    done (False when the minutes ran out first).
+    write through the first; a network that is shared out among them (processes.share_out) is written in parts. `watch`
+    measures the averaged network at each checkpoint. Returns whether all steps are done (False when the minutes ran out
+    first). Raises ModelError when the loss is no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rank = distributed.get_rank() if distributed.is_initialized() else 0
-    parameters = list(learning)
+    rank, parameters = processes.rank(), list(learning)
     optimiser = torch.optim.AdamW(parameters, schedule.rate, betas=schedule.betas, weight_decay=schedule.decay)
     average, randomness = Averaged(network, schedule.average), Randomness.seeded(seed + rank)
     done = _resume(folder, rank, network, optimiser, average, randomness)
+    journal = Journal(folder, done, schedule.log_every, report, progress) if rank == 0 else None
     began = saved = time.monotonic()
-    sums: dict[str, float] = {}
     while done < schedule.steps:
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate_at(done)
-        losses = step(randomness)
-        optimiser.zero_grad()
-        losses["total"].backward()
-        share_gradients(parameters)
+        losses = _learned(step, schedule.accumulate, optimiser, randomness)
+        processes.share_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         average.update(network, done)
         done += 1
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if done % schedule.log_every == 0 and rank == 0:
-            means = {name: round(value / schedule.log_every, 5) for name, value in sums.items()}
-            line = {"step": done, "minutes": round((time.monotonic() - began) / 60, 2), **means}
-            _log(folder, line, report)
-        if done % schedule.log_every == 0:
-            sums = {}
+        if journal is not None:
+            journal.step(done, schedule.steps, losses)
+        if not math.isfinite(losses["total"]):
+            raise ModelError(f"The loss is no number at step {done}. Go on from the last checkpoint at a lower rate.")
+        if samples is not None and schedule.samples_every and done % schedule.samples_every == 0:
+            _with_average(network, average, partial(samples, done))
         now = time.monotonic()
-        out_of_time = _agreed(schedule.minutes is not None and (now - began) / 60 > schedule.minutes)
-        if _agreed(now - saved > 60 * schedule.checkpoint_minutes) or out_of_time or done == schedule.steps:
+        out_of_time = processes.agreed(schedule.minutes is not None and (now - began) / 60 > schedule.minutes)
+        due = processes.agreed(now - saved > 60 * schedule.checkpoint_minutes)
+        if due or out_of_time or done == schedule.steps:
             _save(folder, rank, done, network, optimiser, average, randomness)
             saved = now
-            if watch is not None and rank == 0:
-                _log(folder, {"step": done, **_measured(network, average, watch)}, report)
+            if watch is not None and journal is not None:
+                journal.line({"step": done, **_with_average(network, average, lambda: watch(network))})
         if out_of_time:
             break
     average.copy_to(network)
     return done >= schedule.steps
+
+
+def _learned(
+    step: Step, batches: int, optimiser: torch.optim.Optimizer, randomness: Randomness
+) -> dict[str, float]:
+    """Gradients of the mean over some batches; their mean losses by name."""
+    optimiser.zero_grad()
+    sums: dict[str, float] = {}
+    for _ in range(batches):
+        losses = step(randomness)
+        (losses["total"] / batches).backward()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / batches
+    return sums
 
 
 def take_result(network: nn.Module, folder: Path) -> None:
@@ -164,61 +189,39 @@ def take_result(network: nn.Module, folder: Path) -> None:
     average.copy_to(network)
 
 
-def share_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average gradients over the processes of the group; nothing to do for one process."""
-    if not distributed.is_initialized() or distributed.get_world_size() == 1:
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-def _agreed(wish: bool) -> bool:
-    """True if the first process wishes so: clocks of processes differ, decisions must not."""
-    if not distributed.is_initialized() or distributed.get_world_size() == 1:
-        return wish
-    flag = torch.tensor([float(wish)])
-    distributed.broadcast(flag, src=0)
-    return bool(flag.item())
-
-
-def _measured(
-    network: nn.Module, average: Averaged, watch: Callable[[nn.Module], dict[str, float]]
-) -> dict[str, float]:
-    current = {name: value.detach().clone() for name, value in network.named_parameters()}
+def _with_average(network: nn.Module, average: Averaged, work: Callable[[], Any]) -> Any:
+    """What comes of some work while the network carries the averaged weights, whole in every process."""
+    current = {name: value.detach().clone() for name, value in learning_of(network)}
     average.copy_to(network)
     try:
-        return watch(network)
+        with processes.whole(network):
+            return work()
     finally:
-        for name, value in network.named_parameters():
+        for name, value in learning_of(network):
             value.data.copy_(current[name])
-
-
-def _log(folder: Path, line: dict[str, Any], report: Callable[[str], None]) -> None:
-    with (folder / LOG).open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    report("  ".join(f"{name} {value}" for name, value in line.items()))
 
 
 def _save(
     folder: Path, rank: int, done: int, network: nn.Module, optimiser: torch.optim.Optimizer, average: Averaged,
     randomness: Randomness,
 ) -> None:  # fmt: skip
-    """Write the whole state under its final name only when complete; the other processes keep just their chance."""
+    """Write the whole state under its final name only when complete; the other processes keep just their chance, and
+    their part of a network that is shared out."""
     state: dict[str, Any] = {"step": done, "randomness": randomness.state()}
-    if rank == 0:
+    if rank == 0 or processes.is_shared_out(network):
         state |= {
             "network": network.state_dict(),
             "optimiser": optimiser.state_dict(),
             "average": average.weights,
         }
-    target = folder / (CHECKPOINT if rank == 0 else f"checkpoint-{rank}.pt")
+    target = _checkpoint(folder, rank)
     partial = target.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, target)
+
+
+def _checkpoint(folder: Path, rank: int) -> Path:
+    return folder / (CHECKPOINT if rank == 0 else f"checkpoint-{rank}.pt")
 
 
 def _resume(
@@ -227,17 +230,19 @@ def _resume(
 ) -> int:  # fmt: skip
     if not (folder / CHECKPOINT).exists():
         return 0
+    own = _checkpoint(folder, rank)
+    source = own if processes.is_shared_out(network) else folder / CHECKPOINT
     try:
-        state = torch.load(folder / CHECKPOINT, weights_only=True)
+        state = torch.load(source, map_location="cpu", weights_only=True)
         network.load_state_dict(state["network"])
         if optimiser is not None:
             optimiser.load_state_dict(state["optimiser"])
-        average.weights = {name: value.clone() for name, value in state["average"].items()}
-    except (RuntimeError, KeyError, ValueError, EOFError) as problem:
-        raise InputError(f"{folder / CHECKPOINT} does not continue this run. Give another --out folder.") from problem
-    own = folder / f"checkpoint-{rank}.pt"
-    if rank == 0:
-        randomness.restore(state["randomness"])
-    elif own.exists():
-        randomness.restore(torch.load(own, weights_only=True)["randomness"])
+        for name, value in network.named_parameters():
+            if name in state["average"]:
+                average.weights[name] = state["average"][name].to(value.device, copy=True)
+        chance = torch.load(own, weights_only=True) if rank and own.exists() else state
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as problem:
+        raise InputError(f"{source} does not continue this run. Give another --out folder.") from problem
+    if rank == 0 or own.exists():
+        randomness.restore(chance["randomness"])
     return int(state["step"])

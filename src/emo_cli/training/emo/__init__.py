@@ -1,0 +1,1 @@
+"""Training on real video: EMO's three stages."""
