@@ -41,4 +41,9 @@ def test_place_and_size_are_told_in_pixels() -> None:
 
 def test_speed_is_degrees_per_frame_in_either_direction() -> None:
     angles = np.array([[0.0, 1, 5], [2, 1, 4], [4, 1, 3], [4, 1, 2]])
-    assert rotation_speed(angles) == pytest.approx(np.array([[2, 0, 1], [2, 0, 1], [1, 0, 1], [0, 0, 1]]))
+    assert rotation_speed(angles, tremor=0) == pytest.approx(np.array([[2, 0, 1], [2, 0, 1], [1, 0, 1], [0, 0, 1]]))
+
+
+def test_tremor_hardly_adds_to_the_speed_of_a_turning_head() -> None:
+    angles = np.arange(100.0)[:, None] * 0.5 + np.random.default_rng(0).normal(0, 0.1, (100, 3))
+    assert rotation_speed(angles)[5:-5] == pytest.approx(0.5, abs=0.1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -125,7 +125,12 @@ def _made(source: Source, work: Path, data: Path, limits: Limits) -> Outcome:
 
 
 def _frames(source: Source, limits: Limits) -> Iterator[Frame]:
-    return video.read(source.path, limits.fps, from_zero=True)
+    """A source's frames, as long as there is somebody who wants them: a worker does not outlive a killed command."""
+    parent = parent_process()
+    for frame in video.read(source.path, limits.fps, from_zero=True):
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("The command that asked for this has ended.")
+        yield frame
 
 
 @cache

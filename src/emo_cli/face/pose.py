@@ -66,12 +66,21 @@ def rigid(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return left * signs[:, None] @ right, scale, middle[:, 0, :2]
 
 
-def rotation_speed(angles: np.ndarray) -> np.ndarray:
+def rotation_speed(angles: np.ndarray, tremor: float = 1.5) -> np.ndarray:
     """How fast a head turns: yaw, pitch, roll (frames, 3) in degrees -> (frames, 3), degrees per frame, 0 or more.
 
-    The mean of the steps to and from each frame, so that a frame's speed stands for the time around it.
+    The mean of the steps to and from each frame, so that a frame's speed stands for the time around it. tremor: frames
+    of smoothing before that, since the mesh trembles by a tenth of a degree, which adds half to a calm head's speed.
     """
     if len(angles) < 2:
         return np.zeros_like(angles)
-    steps = np.abs(np.diff(angles, axis=0))
+    steps = np.abs(np.diff(steadied(angles, tremor), axis=0))
     return np.asarray((np.concatenate([steps[:1], steps]) + np.concatenate([steps, steps[-1:]])) / 2)
+
+
+def steadied(values: np.ndarray, tremor: float) -> np.ndarray:
+    """Values (frames, n) smoothed along time by a Gaussian of `tremor` frames; the ends are held."""
+    reach = int(np.ceil(3 * tremor))
+    kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / max(tremor, 1e-6)))
+    padded = np.pad(values.astype(np.float64), ((reach, reach), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, kernel / kernel.sum(), "valid") for column in padded.T], 1)
