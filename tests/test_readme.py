@@ -73,7 +73,7 @@ def test_every_option_in_the_readme_exists(command: str) -> None:
     words = shlex.split(command)
     known = {name for function in (animate.animate, batch.batch, inspect.inspect) for name in function.__annotations__}
     options = {word.removeprefix("--") for word in words if word.startswith("--")}
-    assert words[1] in ("animate", "batch", "inspect", "doctor", "weights")
+    assert words[1] in ("animate", "batch", "inspect", "doctor", "weights", "evaluate", "dataset", "train")
     assert options <= known
 
 
