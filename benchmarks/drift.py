@@ -101,8 +101,8 @@ def main() -> None:
     pipeline = EmoPipeline.from_pretrained(chosen.model)
     fps = pipeline.family.fps
     sound, seconds = speech.read(chosen.sound), chosen.minutes * 60
-    long = replace(sound, waveform=np.resize(sound.waveform, int(seconds * speech.RATE)), seconds=seconds)
-    features = speech.encode(long, pipeline.sound_encoder, fps).features
+    long = replace(sound, samples=np.resize(sound.waveform, int(seconds * speech.RATE)), seconds=seconds)
+    features = speech.encode(long, pipeline.sound_encoder, fps).features[:]
     total, stretch = len(features), int(STRETCH * fps)
     canvas = pipeline.codec.open(portraits.read(chosen.photo))
     starts = np.linspace(0, total - stretch, BETWEEN + 2).astype(int)

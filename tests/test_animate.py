@@ -23,6 +23,7 @@ from emo_cli.errors import FaceError, InputError, ModelError, OutputError, Weigh
 from emo_cli.family import Family
 from emo_cli.portrait import Portrait
 from emo_cli.segments.scene import Settings
+from emo_cli.tape import Waveform
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 
@@ -32,7 +33,7 @@ class Ear:
 
     tokens, width = 2, 3
 
-    def __call__(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> torch.Tensor:
         return torch.zeros(frames, self.tokens, self.width)
 
 

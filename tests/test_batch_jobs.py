@@ -113,6 +113,13 @@ def test_every_option_of_one_video_is_one_of_a_batch_and_of_a_row() -> None:
     assert set(manifest.COLUMNS) == known
 
 
+def test_every_column_is_read_as_the_command_line_reads_its_option() -> None:
+    words = {"max_memory": "3.5", "sign": "a.pem,b.pem", "start": "1", "vocals": "centre", "download": "yes"}
+    assert parse(words) == {
+        "max_memory": 3.5, "sign": "a.pem,b.pem", "start": 1.0, "vocals": "centre", "download": True,
+    }  # fmt: skip
+
+
 def _table(folder: Path, text: str, name: str = "jobs.csv") -> list[jobs.Job]:
     (folder / name).write_text(text, encoding="utf-8")
     return manifest.jobs(str(folder / name), parse, COMMON, Path("out"))

@@ -106,10 +106,28 @@ def test_what_would_make_signing_impossible_is_said_before_the_work(tmp_path: Pa
     for wrong in (replace(signer, key=tmp_path / "none.pem"), replace(signer, key=tmp_path / "words.pem"),
                   replace(signer, certificate=tmp_path / "words.pem")):  # fmt: skip
         with pytest.raises(InputError, match="certificate|key|sign"):
-            animate(wishes, sign=wrong)
+            animate(replace(wishes, sign=f"{wrong.certificate},{wrong.key}"))
     for output in (tmp_path / "x.webm", Path("-")):
         with pytest.raises(OutputError, match="cannot be signed"):
             credentials.check(signer, output)
+
+
+@with_library
+def test_videos_of_a_batch_are_signed_too_also_one_row_alone(tmp_path: Path, signer: Identity) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    wish = f"{signer.certificate},{signer.key}"
+    (tmp_path / "jobs.csv").write_text(
+        f'photo,sound,output,sign\n{PHOTO},{SONG},signed.mp4,"{wish}"\n{PHOTO},{SONG},plain.mp4,\n'
+    )
+    words = ["batch", tmp_path / "jobs.csv", "-o", tmp_path / "out", "--model", model, "--duration", "0.2"]
+    made = CliRunner().invoke(app, [str(word) for word in (*words, "--size", "128", "-q")])
+    assert made.exit_code == 0, made.output
+    told = credentials.read(tmp_path / "out" / "signed.mp4")
+    assert told is not None and told.valid and told.signer == "emo on this machine"
+    assert credentials.read(tmp_path / "out" / "plain.mp4") is None
+    again = CliRunner().invoke(app, [str(word) for word in (*words, "--size", "128", "-q", "--sign", wish, "--json")])
+    ends = [json.loads(line)["kind"] for line in again.stdout.splitlines()]
+    assert ends == [None, "OutputError"], "the plain one was made with other settings"
 
 
 @with_library

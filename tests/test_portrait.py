@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from emo_cli import portrait
 from emo_cli.errors import FaceError, InputError, UsageError
@@ -145,6 +146,48 @@ def test_an_srgb_profile_changes_nothing() -> None:
 def test_an_unreadable_profile_is_passed_over() -> None:
     image = gradient()
     assert np.array_equal(portrait.decode_photo(encoded(image, icc_profile=b"x" * 200)), np.asarray(image))
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=95, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 8])
+def test_photos_of_phones_are_read_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = gradient() if orientation == 1 else gradient().rotate(90 if orientation == 8 else -90, expand=True)
+    read = portrait.decode_photo(heic(gradient(), exif=exif.tobytes()))
+    assert difference(read, np.asarray(upright)).mean() < 4
+
+
+def test_a_heic_photo_is_refused_like_others_when_it_is_damaged_or_of_a_wrong_size() -> None:
+    whole = heic(gradient())
+    for content, sentence in ((whole[:-500], "cut off or damaged"), (heic(gradient().resize((96, 60))), "too small")):
+        with pytest.raises(InputError, match=sentence):
+            portrait.decode_photo(content)
+
+
+def test_without_the_extra_a_heic_photo_is_told_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"is HEIC\. Run `pip install 'emo-cli\[heic\]'`, or save it as JPEG\."):
+        portrait.decode_photo(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(100))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow knows no AVIF")
+def test_avif_is_read() -> None:
+    read = portrait.decode_photo(encoded(gradient(), "AVIF", quality=95))
+    assert difference(read, np.asarray(gradient())).mean() < 4
+
+
+def test_where_pillow_knows_no_avif_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.init()
+    monkeypatch.setattr(Image, "OPEN", {kind: how for kind, how in Image.OPEN.items() if kind != "AVIF"})
+    with pytest.raises(InputError, match="is AVIF.*pillow>=11.3"):
+        portrait.decode_photo(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf" + bytes(100))
 
 
 @pytest.mark.parametrize(

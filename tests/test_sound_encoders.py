@@ -121,18 +121,18 @@ def test_frames_beyond_the_sound_repeat_its_end(hearing: MiniHearing) -> None:
 
 
 def test_at_25_fps_a_frame_sees_80_ms_before_to_120_ms_after_its_start() -> None:
-    assert window_rows(12, 25.0, 10, 100)[10].tolist() == list(range(16, 26))
+    assert window_rows(torch.arange(12), 25.0, 10, 100)[10].tolist() == list(range(16, 26))
 
 
 def test_windows_are_clamped_at_the_ends() -> None:
-    rows = window_rows(5, 25.0, 10, 9)
+    rows = window_rows(torch.arange(5), 25.0, 10, 9)
     assert rows[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
     assert rows[4].tolist() == [4, 5, 6, 7, 8, 8, 8, 8, 8, 8]
 
 
 @pytest.mark.parametrize(("fps", "frame", "nearest"), [(30.0, 30, 50), (30.0, 4, 7), (24.0, 24, 50), (60.0, 6, 5)])
 def test_other_rates_take_the_nearest_rows(fps: float, frame: int, nearest: int) -> None:
-    assert window_rows(61, fps, 10, 1000)[frame].tolist() == list(range(nearest - 4, nearest + 6))
+    assert window_rows(torch.arange(61), fps, 10, 1000)[frame].tolist() == list(range(nearest - 4, nearest + 6))
 
 
 def test_saved_weights_hear_the_same(hearing: MiniHearing, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_exact_hearing_takes_the_sound_as_it_is_and_makes_the_official_number_of
     sound = Sound(noise(32_000).numpy(), 2.0, None, 0.0, None)
     exact, usual = (speech.encode(sound, encoder, 24.0, exact=exact) for exact in (True, False))
     assert (len(exact.features), len(usual.features), exact.frames) == (50, 48, 48)
-    assert not torch.allclose(exact.features[:48], usual.features, atol=1e-4)
+    assert not torch.allclose(exact.features[:48], usual.features[:], atol=1e-4)
 
 
 def test_a_long_sound_is_transformed_in_pieces_that_join() -> None:
@@ -59,7 +59,7 @@ def test_a_long_sound_is_transformed_in_pieces_that_join() -> None:
 
 
 def test_rows_beyond_the_ends_repeat_the_end_rows() -> None:
-    rows = window_rows(30, 25.0, 20)
+    rows = window_rows(torch.arange(30), 25.0, 20)
     assert rows[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
     assert rows[5].tolist() == list(range(6, 16))
     assert rows[-1].tolist() == [19] * 10

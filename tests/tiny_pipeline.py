@@ -14,6 +14,7 @@ from emo_cli.networks.codec import Canvas, Motion, Strength
 from emo_cli.networks.conditions import FaceLocator, SoundProjection, SpeedLayers
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.tape import Waveform
 
 WIDTHS = {
     "widths": (16, 32), "layers": 1, "heads": 2, "groups": 4, "attention": (True, True), "temporal_groups": 4,
@@ -42,7 +43,7 @@ class StillEncoder:
 
     tokens, width = 5, 12
 
-    def __call__(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> torch.Tensor:
         return torch.zeros(frames, self.tokens, self.width)
 
     def save_pretrained(self, folder: Path) -> None:

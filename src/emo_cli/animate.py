@@ -26,6 +26,7 @@ from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
+from emo_cli.loudness import loudness
 from emo_cli.networks.codec import PictureCodec, Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
@@ -33,6 +34,7 @@ from emo_cli.portrait import Framing, Portrait
 from emo_cli.quality import PRESETS, Quality, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import Settings
+from emo_cli.separation import Separator
 from emo_cli.speech import Sound
 from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.video import Frame
@@ -46,7 +48,8 @@ CERTAIN = 0.95  # human faces score above, animals mostly below
 class AnimateOptions:
     """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh.
 
-    max_memory: GB that the model may fill. photo or sound may be `-` for standard input, output for standard output.
+    max_memory: GB that the model may fill; sign: by whom, see `credentials.identity`. photo or sound may be `-` for
+    standard input, output for standard output.
     """
 
     photo: Path
@@ -70,11 +73,13 @@ class AnimateOptions:
     start: float = 0.0
     duration: float | None = None
     vocals: Vocals = "auto"
+    separator: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
     max_memory: float | None = None
     overwrite: bool = False
     download: bool = False
+    sign: str | None = None
 
     @property
     def path(self) -> Path:
@@ -170,11 +175,10 @@ def animate(
     progress: Progress | None = None,
     loaded: Loaded | None = None,
     unfinished: Path | None = None,
-    sign: Identity | None = None,
 ) -> Video:
     """Make one video from file names; whatever can fail fast is tried before the model is loaded.
 
-    loaded: for callers who make many videos; unfinished, sign: see `perform`. Raises an EmoError of the kind that fits;
+    loaded: for callers who make many videos; unfinished: see `perform`. Raises an EmoError of the kind that fits;
     then nothing is written.
     """
     progress = progress or Silence()
@@ -182,6 +186,7 @@ def animate(
     pipes.check(options.photo, options.sound, options.path)
     if options.path != pipes.STANDARD:
         video.check_output(options.path, overwrite=options.overwrite)
+    sign = credentials.identity(options.sign) if options.sign else None
     if sign is not None:
         credentials.check(sign, options.path)
     folder = fetched(options.model, progress) if options.download else locate(options.model)
@@ -209,7 +214,10 @@ def _at_once(pipeline: EmoPipeline, portrait: Portrait, options: AnimateOptions)
 def hear(options: AnimateOptions, family: Family) -> Sound:
     """The sound as a family of models wants to hear it; an exact one hears what its authors let it hear."""
     vocals = "off" if family.exact and options.vocals == "auto" else options.vocals
-    return speech.read(pipes.sound(options.sound), options.start, options.duration, vocals)
+    separator = None
+    if vocals == "demucs":
+        separator = Separator.open(options.separator, device.choose(options.device, options.dtype).device)
+    return speech.read(pipes.sound(options.sound), options.start, options.duration, vocals, separator)
 
 
 def frame(options: AnimateOptions, family: Family) -> Portrait:
@@ -236,8 +244,8 @@ def perform(
 
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
     for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
-    goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into a video
-    that is made in one go. windows: see `Settings`.
+    goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into the video.
+    windows: see `Settings`.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -277,12 +285,12 @@ def perform(
         frames = (portrait.compose(frame) for frame in frames)
     shown = paced(frames, pipeline.family.fps, recipe.fps, count, begin)
     tags = provenance.tags(recipe)
+    finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
     if options.path == pipes.STANDARD:
         written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags)
     elif kept:
-        written = kept.write(options.path, shown, recipe.fps, sound, tags)
+        written = kept.write(options.path, shown, recipe.fps, sound, tags, finish)
     else:
-        finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
         written = video.write(options.path, shown, recipe.fps, sound, tags, options.overwrite, finish)
     timings = Timings(ready - began, time.perf_counter() - ready)
     return Video(
@@ -340,6 +348,7 @@ def _recipe(
         start=options.start,
         duration=options.duration,
         vocals=options.vocals,
+        separator=sound.separator,
         weights=weights,
         photo=portrait.sha256,
         sound=sound.sha256,
@@ -353,7 +362,7 @@ def _doubts(portrait: Portrait, sound: Sound, options: AnimateOptions) -> Iterat
     others = len(portraits.find_faces(portrait.photo)) - 1 if options.face == "largest" else 0
     if others > 0:
         yield f"The photo holds {others + 1} faces; the largest is taken. Choose another with --face."
-    if speech.loudness(sound.waveform) == -math.inf:
+    if loudness(sound.samples) == -math.inf:
         yield "The sound is silent, so the mouth stays closed."
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_cli import __version__, provenance
+from typer import get_app_dir
+
+from emo_cli import __version__, provenance, scratch
 from emo_cli.errors import DeviceError, InputError, OutputError, UsageError
 
 SIGNABLE = (".mp4", ".mov")
@@ -46,10 +48,13 @@ class Manifest:
     record: dict[str, Any] | None
 
 
-def identity(wish: str, folder: Path) -> Identity:
-    """Who signs, from a user's words: "self" for the certificate kept in a folder, or "CERTIFICATE,KEY"."""
+def identity(wish: str, folder: Path | None = None) -> Identity:
+    """Who signs, from a user's words: "self" for the certificate kept in a folder, or "CERTIFICATE,KEY".
+
+    folder: without it, `signing` where the system keeps what belongs to a user's programs.
+    """
     if wish == "self":
-        return self_made(folder)
+        return self_made(folder or Path(get_app_dir("emo"), "signing"))
     certificate, comma, key = wish.partition(",")
     if not comma or not certificate or not key:
         raise UsageError(f'"{wish}" does not say who signs. Give self, or two PEM files as CERTIFICATE,KEY.')
@@ -77,15 +82,12 @@ def sign(video: Path, identity: Identity, recipe: provenance.Recipe) -> None:
             {"label": GENERATOR_ASSERTION, "data": record},
         ],
     }
-    signed = video.with_name(f".signed-{os.getpid()}{video.suffix}")
     try:
-        with c2pa.Builder(manifest) as builder, _signer(identity) as signer:
+        with c2pa.Builder(manifest) as builder, _signer(identity) as signer, scratch.beside(video) as signed:
             builder.sign_file(video, signed, signer)
-        os.replace(signed, video)
+            os.replace(signed, video)
     except (c2pa.C2paError, OSError) as error:
         raise OutputError(f"The video cannot be signed ({error}); check certificate and key.") from error
-    finally:
-        signed.unlink(missing_ok=True)
 
 
 def read(video: Path) -> Manifest | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import IO
 
 import imageio_ffmpeg
 
+from emo_cli import scratch
 from emo_cli.errors import DeviceError
 
 
@@ -93,7 +93,7 @@ def running(
     limit: seconds after which it is killed in any case.
     """
     command = [program(), "-hide_banner", "-nostdin", "-loglevel", "error", *arguments]
-    with tempfile.TemporaryFile() as errors:
+    with scratch.nameless() as errors:
         process = _started(command, feed, output, errors)
         alarm = threading.Timer(limit, process.kill) if limit is not None else None
         try:

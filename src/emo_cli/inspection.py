@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from emo_cli import animate, clips, device, portrait, speech
+from emo_cli import animate, clips, device, portrait, scratch, speech
 from emo_cli.animate import AnimateOptions
 from emo_cli.checkpoints import describe, open_model
 from emo_cli.errors import OutputError, WeightsError
@@ -21,6 +19,7 @@ from emo_cli.face import Face
 from emo_cli.face.found import overlap
 from emo_cli.face.pose import Pose, pose
 from emo_cli.family import Family
+from emo_cli.loudness import loudness, voice_share
 from emo_cli.portrait import Box, Portrait
 from emo_cli.speech import Sound
 from emo_cli.weights import locate
@@ -157,9 +156,9 @@ def _moving(framed: Portrait) -> Box:
 
 
 def _hear(sound: Sound) -> SoundHeard:
-    loudness = speech.loudness(sound.waveform)
-    level = round(loudness, 1) if math.isfinite(loudness) else None
-    return SoundHeard(round(sound.seconds, 3), level, round(speech.voice_share(sound.waveform), 3))
+    loud = loudness(sound.samples)
+    level = round(loud, 1) if math.isfinite(loud) else None
+    return SoundHeard(round(sound.seconds, 3), level, round(voice_share(sound.samples), 3))
 
 
 def _effort(
@@ -178,10 +177,10 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
     made = speech.frame_count(sound.seconds, family.fps)
     sample = min(made, max(family.window, round(family.fps)))
     seconds = min(sample / family.fps, sound.seconds)
-    part = replace(sound, seconds=seconds, waveform=sound.waveform[: math.ceil(seconds * speech.RATE)])
+    part = replace(sound, seconds=seconds, samples=sound.samples[: math.ceil(seconds * speech.RATE)])
     watch = _Stopwatch(PATIENCE)
     with (
-        tempfile.TemporaryDirectory(prefix="emo-") as trial,
+        scratch.folder() as trial,
         device.memory_guard(place.device),
         device.cores_for(family.threads),
     ):
@@ -227,11 +226,9 @@ def save_overlay(seen: Look, path: Path, overwrite: bool = False) -> None:
     """Write the drawing as the picture format that the suffix says, whole or not at all."""
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; choose another name or add --overwrite.")
-    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
     try:
-        overlay(seen).save(part)
-        os.replace(part, path)
+        with scratch.beside(path) as part:
+            overlay(seen).save(part)
+            scratch.settle(part, path)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be written ({error}); give a name such as faces.png.") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -17,6 +18,17 @@ SMALLEST_SIDE = 64
 GREY = (128, 128, 128)  # stands behind what is transparent
 # Readers that start other programs, or that open no still pictures.
 REFUSED = frozenset({"EPS", "WMF", "MPEG", "FPX", "MIC", "HDF5", "GRIB", "BUFR"})
+# What the first box of a file says where a phone's camera has made it, or where it is AVIF.
+HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+AVIF = frozenset({b"avif", b"avis"})
+BRANDS = 64  # bytes of that box that are looked at
+
+
+class Sized(Protocol):
+    """What knows its width and height in pixels."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
 
 
 def decode(source: Path | bytes, name: str | None = None) -> np.ndarray:
@@ -49,6 +61,9 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise InputError(f"The photo {name} is empty. Give another file.")
+    brands = _brands(content)
+    if brands & HEIC and not brands & AVIF:
+        return _open_heic(content, name)
     Image.init()
     formats = [known for known in Image.OPEN if known not in REFUSED]
     try:
@@ -56,11 +71,43 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise InputError(f"The photo {name} is too large. Scale it below 100 megapixels.") from error
     except UnidentifiedImageError as error:
+        if brands & AVIF and "AVIF" not in Image.OPEN:
+            step = "Run `pip install 'pillow>=11.3'`, or save it as PNG"
+            raise InputError(f"The photo {name} is AVIF. {step}.") from error
         raise InputError(
             f"The photo {name} is not a picture that can be read. Save it as JPEG, PNG or WebP."
         ) from error
     except Exception as error:  # a header that promises a format and then breaks it
         raise InputError(f"The photo {name} is cut off or damaged ({error}). Get a whole copy of it.") from error
+
+
+def _brands(content: bytes) -> set[bytes]:
+    """The kinds that an ISO media file says it is; none for other files."""
+    if content[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(content[:4]), BRANDS)
+    return {content[start : start + 4] for start in range(8, end, 4)}
+
+
+def _open_heic(content: bytes, name: str) -> Image.Image:
+    """A HEIC photo, upright already: its decoder turns it."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"The photo {name} is HEIC. Run `pip install 'emo-cli[heic]'`, or save it as JPEG."
+        ) from error
+    try:
+        opened = pillow_heif.open_heif(content)
+        _check_size(opened, name)
+        image: Image.Image = opened.to_pillow()
+    except InputError:
+        raise
+    except Exception as error:  # as with Pillow's readers, damage shows in many ways
+        raise InputError(f"The photo {name} is cut off or damaged ({error}). Get a whole copy of it.") from error
+    image.info.pop("exif", None)
+    image.getexif().clear()
+    return image
 
 
 def read_bytes(path: Path) -> bytes:
@@ -76,7 +123,7 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"The photo {path} cannot be opened ({reason}). Check its permissions.") from error
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_size(image: Sized, name: str) -> None:
     width, height = image.size
     if width * height > LARGEST_AREA or max(width, height) > LARGEST_SIDE:
         raise InputError(f"The photo {name} is too large ({width} x {height} pixels). Scale it below 100 megapixels.")

@@ -42,6 +42,7 @@ from emo_cli.segments.made import Diary, Made
 from emo_cli.segments.scene import Callback, Identity, Scene, Settings
 from emo_cli.sound_encoders import MiniHearing, SoundEncoder
 from emo_cli.stored import CONFIG, StoredNetwork, read_json
+from emo_cli.tape import Features
 from emo_cli.wav2vec import Wav2VecEncoder
 from emo_cli.whisper import WhisperHearing
 
@@ -186,7 +187,7 @@ class EmoPipeline:
         self,
         canvas: Canvas,
         mask: np.ndarray,
-        features: Tensor,
+        features: Features,
         settings: Settings,
         callback: Callback | None = None,
         *,
@@ -223,7 +224,7 @@ class EmoPipeline:
         self,
         canvas: Canvas,
         mask: np.ndarray,
-        features: Tensor,
+        features: Features,
         settings: Settings,
         masks: RegionMasks | None,
         embedding: Tensor | None,
@@ -241,7 +242,7 @@ class EmoPipeline:
             reference_net=self.reference_net,
             canvas=canvas,
             reference=self.backbone.remember(reference.rounded() if self.family.exact else reference),
-            features=features.to(place),
+            features=features,
             face=None if drawings else self._face(mask),
             moving_face=drawings and partial(self._drawn_face, drawings),
             sound_projection=self.sound_projection,

@@ -23,7 +23,8 @@ class Recipe:
     """All that decides what a video looks like.
 
     size: side of the animated square; start, duration: seconds of the sound's part, None for all the rest; weights:
-    `weights.fingerprint` of the model; photo, sound: sha256 of the files' bytes. None where a caller does not know.
+    `weights.fingerprint` of the model; photo, sound, separator: sha256 of the files' bytes. None where a caller
+    does not know.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Recipe:
     start: float = 0.0
     duration: float | None = None
     vocals: str = "auto"
+    separator: str | None = None
     weights: str | None = None
     photo: str | None = None
     sound: str | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from emo_cli.acoustics import CEPSTRA, PhoneEvidence
 from emo_cli.acoustics import WIDTH as EVIDENCE
-from emo_cli.acoustics import PhoneEvidence
 from emo_cli.stored import StoredNetwork, recorded
+from emo_cli.tape import Features, Tape, Waveform, Windows, mean_square, runs
 
 SAMPLE_RATE = 16000
 HOP = 160  # samples, 10 ms
@@ -40,8 +42,8 @@ class SoundEncoder(Protocol):
     tokens: int
     width: int
 
-    def __call__(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
-        """Waveform (samples,) at 16 kHz -> (frames, tokens, width)."""
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
+        """Samples at 16 kHz -> (frames, tokens, width)."""
         ...
 
 
@@ -57,28 +59,28 @@ class Heard:
     loudness: torch.Tensor
 
 
-def log_mel(waveform: torch.Tensor) -> torch.Tensor:
-    """Waveform (samples,) at 16 kHz -> (time, 64) natural log of mel energies, 100 rows per second.
+def log_mel(waveform: Waveform) -> torch.Tensor:
+    """Samples at 16 kHz -> (time, 64) natural log of mel energies, 100 rows per second.
 
     64 triangles from 50 to 7600 Hz on the mel scale (O'Shaughnessy 1987), 25 ms Hann windows. The level is set
     to 1 first, so gain does not matter. The number of rows is even, since two rows make one row of features.
     """
-    waveform = waveform.float()
-    level = waveform.square().mean().sqrt() if waveform.numel() else waveform.new_zeros(())
-    rows = 2 * max(1, -(-waveform.numel() // (2 * HOP)))
+    return torch.cat(list(_log_mel_pieces(waveform)))
+
+
+def _log_mel_pieces(waveform: Waveform) -> Iterator[torch.Tensor]:
+    """The rows of log_mel, in pieces."""
+    level = max(math.sqrt(mean_square(waveform)), _QUIETEST)
+    samples = len(waveform)
+    rows = 2 * max(1, -(-samples // (2 * HOP)))
     before = (WINDOW - HOP) // 2  # the window of row k is centred on its 10 ms
-    window = torch.hann_window(WINDOW, device=waveform.device)
-    triangles = _mel_triangles().to(waveform.device)
-    parts = []
-    for start in range(0, rows, 2 * _CHUNK):
-        stop = min(start + 2 * _CHUNK, rows)
+    window, triangles = torch.hann_window(WINDOW), _mel_triangles()
+    for start, stop in runs(rows, _CHUNK):
         begin, end = start * HOP - before, (stop - 1) * HOP + WINDOW - before
-        piece = waveform[max(begin, 0) : end] / level.clamp(min=_QUIETEST)
+        piece = torch.as_tensor(waveform[max(begin, 0) : end]).float() / level
         piece = F.pad(piece, (max(-begin, 0), end - max(begin, 0) - len(piece)))
-        frames = piece.unfold(0, WINDOW, HOP)
-        power = torch.fft.rfft(frames * window, SPECTRUM).abs().square()
-        parts.append((power @ triangles + 1e-6).log())
-    return torch.cat(parts)
+        power = torch.fft.rfft(piece.unfold(0, WINDOW, HOP) * window, SPECTRUM).abs().square()
+        yield (power @ triangles + 1e-6).log()
 
 
 def normalise(mel: torch.Tensor) -> torch.Tensor:
@@ -86,11 +88,22 @@ def normalise(mel: torch.Tensor) -> torch.Tensor:
 
     Statistics are over the whole clip, from rows within 4 nats of its 92nd-percentile energy.
     """
-    energy = mel.mean(1)
+    return _scaled(mel, _zero_point(mel))
+
+
+def _zero_point(mel: torch.Tensor | Tape) -> torch.Tensor:
+    """(64,): what normalise takes out of every row."""
+    energy = torch.cat([torch.as_tensor(mel[a:b]).mean(1) for a, b in runs(len(mel), 2 * _CHUNK)])
     active = energy > torch.quantile(energy, 0.92) - 4.0
-    mean = mel[active].mean(0)
+    total = torch.zeros(mel.shape[1], dtype=torch.float64)
+    for start, stop in runs(len(mel), 2 * _CHUNK):
+        total += torch.as_tensor(mel[start:stop])[active[start:stop]].sum(0, dtype=torch.float64)
+    mean = (total / active.sum()).float()
     shift = 0.5 * mean + 0.5 * mean.mean()
-    shift = shift + (_LEAST_MEAN - mean.mean()).clamp(min=0.0)
+    return shift + (_LEAST_MEAN - mean.mean()).clamp(min=0.0)
+
+
+def _scaled(mel: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     return ((mel - shift) / 2.5).clamp(-3.5, 2.5)
 
 
@@ -187,41 +200,54 @@ class MiniHearing(StoredNetwork):
         curves = self.curve_head(x).transpose(1, 2)
         return Heard(self.phone_head(x).transpose(1, 2), curves[..., :-1], curves[..., -1])
 
-    @torch.no_grad()
-    def rows(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Waveform (samples,) at 16 kHz -> (rows, width) at 50 Hz, in chunks that give the numbers of one pass."""
-        mel = normalise(log_mel(waveform)).to(self.phone_head.weight)
-        mean = None if self.evidence is None else self.evidence.cepstra(mel[None])[0].mean(0)
-        count = len(mel) // 2
-        parts = []
-        for start in range(0, count, _CHUNK):
-            stop = min(start + _CHUNK, count)
-            first, last = max(0, start - self.context), min(count, stop + self.context)
-            piece = mel[None, 2 * first : 2 * last]
-            evidence = None if self.evidence is None else self.evidence(piece, mean)
-            part = self.features(piece, evidence)[0]
-            parts.append(part[start - first : stop - first])
-        return torch.cat(parts)
+    def rows(self, waveform: Waveform) -> torch.Tensor:
+        """Samples at 16 kHz -> (rows, width) at 50 Hz, in chunks that give the numbers of one pass."""
+        return torch.cat(list(self._row_pieces(waveform)))
 
-    def forward(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
-        """Waveform (samples,) at 16 kHz -> (frames, tokens, width).
+    @torch.no_grad()
+    def _row_pieces(self, waveform: Waveform) -> Iterator[torch.Tensor]:
+        mel = Tape(BINS)
+        for part in _log_mel_pieces(waveform):
+            mel.add(part)
+        shift = _zero_point(mel)
+        mean = self._cepstral_mean(mel, shift)
+        count = len(mel) // 2
+        for start, stop in runs(count, _CHUNK):
+            first, last = max(0, start - self.context), min(count, stop + self.context)
+            piece = self._normalised(mel, shift, 2 * first, 2 * last)
+            evidence = None if self.evidence is None else self.evidence(piece, mean)
+            yield self.features(piece, evidence)[0, start - first : stop - first]
+
+    def _normalised(self, mel: Tape, shift: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Some rows of a recording's mel spectrum, (1, rows, 64), where this network computes."""
+        return _scaled(torch.from_numpy(mel[start:stop]), shift).to(self.phone_head.weight)[None]
+
+    def _cepstral_mean(self, mel: Tape, shift: torch.Tensor) -> torch.Tensor | None:
+        """(13,): of the whole recording, if this network asks for evidence."""
+        if self.evidence is None:
+            return None
+        total = torch.zeros(CEPSTRA, dtype=torch.float64)
+        for start, stop in runs(len(mel), 2 * _CHUNK):
+            total += self.evidence.cepstra(self._normalised(mel, shift, start, stop))[0].sum(0).double().cpu()
+        return (total / len(mel)).to(self.phone_head.weight)
+
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
+        """Samples at 16 kHz -> (frames, tokens, width).
 
         At 25 fps, frame f sees rows 2f-4 .. 2f+5 (80 ms before to 120 ms after its start); at other rates the rows
-        nearest to the frame's time. Rows beyond the ends repeat the end rows. Where frames begin at whole rows, those
-        of neighbouring frames share their memory.
+        nearest to the frame's time. Rows beyond the ends repeat the end rows.
         """
-        rows = self.rows(waveform)
-        stride = ROWS_PER_SECOND / fps
-        if stride != round(stride):
-            return rows[window_rows(frames, fps, self.tokens, len(rows)).to(rows.device)]
-        first = 1 - self.tokens // 2
-        needed = torch.arange(first, first + (frames - 1) * round(stride) + self.tokens)
-        around = rows[needed.clamp(0, len(rows) - 1).to(rows.device)]
-        return around.unfold(0, self.tokens, round(stride)).transpose(1, 2)
+        rows = Tape(self.width)
+        for part in self._row_pieces(waveform):
+            rows.add(part)
+        return Windows(rows, frames, lambda some: window_rows(some, fps, self.tokens, len(rows)))
+
+    def forward(self, waveform: Waveform, frames: int, fps: float) -> torch.Tensor:
+        """What `hear` gives, as one tensor."""
+        return self.hear(waveform, frames, fps)[:]
 
 
-def window_rows(frames: int, fps: float, tokens: int, rows: int) -> torch.Tensor:
-    """Indices (frames, tokens) of the 50 Hz rows that each video frame sees, clamped to 0..rows-1."""
-    time = torch.arange(frames, dtype=torch.float64) * (ROWS_PER_SECOND / fps)
-    nearest = torch.floor(time + 0.5).long()
+def window_rows(frames: torch.Tensor, fps: float, tokens: int, rows: int) -> torch.Tensor:
+    """Indices (count, tokens) of the 50 Hz rows that some frames (count,) see, clamped to 0..rows-1."""
+    nearest = torch.floor(frames.double() * (ROWS_PER_SECOND / fps) + 0.5).long()
     return (nearest[:, None] + torch.arange(tokens) - (tokens // 2 - 1)).clamp(0, rows - 1)

@@ -10,30 +10,27 @@ import os
 import shutil
 import struct
 import subprocess
-import tempfile
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from emo_cli import ffmpeg
+from emo_cli import ffmpeg, scratch
 from emo_cli.errors import InputError, ModelError
+from emo_cli.loudness import levelled
+from emo_cli.resampler import RATE as RATE
+from emo_cli.resampler import Resampler
+from emo_cli.separation import Separator
+from emo_cli.tape import Features, Samples, Tape, Waveform, runs
 from emo_cli.video import frame_count as frame_count
 from emo_cli.vocals import LISTENING, CentreVoice, Vocals, wanted
 
 if TYPE_CHECKING:
     from emo_cli.sound_encoders import SoundEncoder
-
-RATE = 16_000
-Samples = NDArray[np.float32]
 
 _BLOCK = 1 << 16
 # The files whose length libsndfile knows for certain. It guesses that of an MP3 without an index and then
@@ -41,36 +38,43 @@ _BLOCK = 1 << 16
 _PLAIN = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC")
 _LOUDEST = 2.0**15
 _MOST_CHANNELS = 8
-_QUIET, _TARGET, _MOST_GAIN = -60.0, -23.0, 20.0
+_FRAMES = 256  # rows of features that are looked at together
 
 
 @dataclass(frozen=True)
 class Sound:
     """A sound, or the part of it that was asked for.
 
-    waveform: float32 (samples,), 16 kHz, the mean of all channels. seconds: length of the part, exact in the
-    file's own samples. source: the file that a video takes its track from; start, duration: as asked for. sha256: of
-    the whole file's bytes. For sound given as bytes, and for files that ffmpeg cannot put into a video (not-a-number
-    samples, more than 8 channels), `source` is a private temporary file that lives exactly as long as that path object.
+    samples: float32, 16 kHz, the mean of all channels; what `read` gives lies on a tape. seconds: length of the part,
+    exact in the file's own samples. source: the file that a video takes its track from; start, duration: as asked for.
+    sha256: of the whole file's bytes. For sound given as bytes, and for files that ffmpeg cannot put into a video
+    (not-a-number samples, more than 8 channels), `source` is a private temporary file that lives exactly as long as
+    that path object. separator: sha256 of the weights that took the voice out of the music.
     """
 
-    waveform: Samples
+    samples: Waveform
     seconds: float
     source: Path | None
     start: float
     duration: float | None
     sha256: str | None = None
+    separator: str | None = None
+
+    @property
+    def waveform(self) -> Samples:
+        """All samples in memory: float32 (samples,)."""
+        return np.asarray(self.samples[:])
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What the model hears: features (rows, tokens, width), one row of tokens per video frame.
+    """What the model hears: features (rows, tokens, width), one row of tokens per video frame, on a tape if it is long.
 
     There may be more rows than frames: what an encoder that works in clips hears after the sound's end.
     """
 
     sound: Sound
-    features: Tensor
+    features: Features
     fps: float
 
     @property
@@ -88,13 +92,18 @@ class Overshooting(Protocol):
 
 
 def read(
-    source: Path | bytes | IO[bytes], start: float = 0.0, duration: float | None = None, vocals: Vocals = "off"
+    source: Path | bytes | IO[bytes],
+    start: float = 0.0,
+    duration: float | None = None,
+    vocals: Vocals = "off",
+    separator: Separator | None = None,
 ) -> Sound:
     """Decodes a sound file, or the sound of a video, of any kind that ffmpeg knows.
 
     source: a path, or a whole file's bytes, or a stream of them (standard input). start, duration: seconds. A part
     that goes beyond the end is cut there. vocals: whether the waveform is the voice in the middle of a stereo song
-    ("centre"), all of the sound ("off"), or what suits it ("auto"). Raises InputError when there is nothing to hear.
+    ("centre"), what `separator` finds ("demucs"), all of the sound ("off"), or what suits it ("auto"). Raises
+    InputError when there is nothing to hear.
     """
     if not (math.isfinite(start) and start >= 0):
         raise InputError(f"The sound cannot start at {start:g} seconds; give 0 or more.")
@@ -104,10 +113,12 @@ def read(
         source = io.BytesIO(source)
     path = _readable(source) if isinstance(source, Path) else _private_copy(source)
     try:
-        waveform, seconds, mendable = _hear(_plain(path, start), duration, vocals)
+        waveform, seconds, mendable = _hear(_plain(path, start), duration, vocals, separator)
     except _NotPlain:
-        waveform, seconds, mendable = _hear(_any(path, start), duration, vocals)
-    return Sound(waveform, seconds, _mended(path) if mendable else path, start, duration, _sha256(path))
+        waveform, seconds, mendable = _hear(_any(path, start), duration, vocals, separator)
+    source = _mended(path) if mendable else path
+    weights = separator.sha256 if separator else None
+    return Sound(waveform, seconds, source, start, duration, _sha256(path), weights)
 
 
 def _sha256(path: Path) -> str:
@@ -121,12 +132,12 @@ def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False)
     exact: the waveform as it is, and at least as many rows as the authors' own code makes of it.
     """
     frames = rows = frame_count(sound.seconds, fps)
-    waveform = torch.from_numpy(sound.waveform if exact else levelled(sound.waveform))
+    waveform = sound.samples if exact else levelled(sound.samples)
     if exact and isinstance(encoder, Overshooting):
         rows = max(frames, encoder.natural_frames(len(waveform), fps))
-    features = encoder(waveform, rows, fps)
+    features = encoder.hear(waveform, rows, fps)
     fits = features.shape[1:] == (encoder.tokens, encoder.width) and len(features) >= frames
-    if not fits or not all(bool(torch.isfinite(part).all()) for part in features.split(_BLOCK // 64)):
+    if not fits or not all(bool(features[a:b].isfinite().all()) for a, b in runs(len(features), _FRAMES)):
         raise ModelError(
             f"The sound encoder gave {tuple(features.shape)} instead of ({frames}, {encoder.tokens}, "
             f"{encoder.width}) finite numbers; fetch its weights again."
@@ -134,116 +145,19 @@ def encode(sound: Sound, encoder: SoundEncoder, fps: float, exact: bool = False)
     return Speech(sound, features, fps)
 
 
-def loudness(waveform: Samples) -> float:
-    """Loudness of the loud parts, dBFS: RMS of 0.4 s blocks, gated as in ITU-R BS.1770; -inf for silence."""
-    cell = RATE // 10
-    whole = waveform[: len(waveform) // cell * cell].reshape(-1, cell)
-    parts = np.array_split(whole, len(whole) // 1000 + 1)  # double precision for a whole song would fill memory
-    cells = np.concatenate([np.square(part, dtype=np.float64).mean(1) for part in parts])
-    if len(cells) < 4:
-        blocks = np.square(waveform, dtype=np.float64).mean(keepdims=True)
-    else:
-        blocks = np.convolve(cells, np.full(4, 0.25), "valid")
-    blocks = blocks[blocks > 1e-7]
-    if not len(blocks):
-        return -math.inf
-    return 10 * math.log10(float(blocks[blocks >= blocks.mean() / 10].mean()))
-
-
-def levelled(waveform: Samples) -> Samples:
-    """The waveform without offset, its speech brought to -23 dBFS, +20 dB at most; silence is not raised."""
-    waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
-    loud = loudness(waveform)
-    if loud >= _QUIET:
-        waveform *= np.float32(10 ** (min(_TARGET - loud, _MOST_GAIN) / 20))
-    return waveform
-
-
-def voice_share(waveform: Samples) -> float:
-    """Share, 0 to 1, of 20 ms pieces with energy like a voice: loud enough, and mostly within 100-4000 Hz."""
-    size = RATE // 50
-    pieces = waveform[: len(waveform) // size * size].reshape(-1, size)
-    floor = 10 ** (max(loudness(waveform) - 20, _QUIET) / 10)
-    voiced = 0
-    for part in np.array_split(pieces, len(pieces) // 3000 + 1):
-        power = np.square(np.abs(np.fft.rfft(part * np.hanning(size), axis=1)))
-        within = power[:, 2 : 4000 // 50 + 1].sum(1) / np.maximum(power.sum(1), 1e-20)
-        voiced += int(((np.square(part).mean(1) > floor) & (within > 0.5)).sum())
-    return voiced / max(1, len(pieces))
-
-
-class Resampler:
-    """Brings a stream of samples to 16 kHz: windowed sinc, 64 zeros, Kaiser 14.7, rolloff 0.96.
-
-    `step` samples in give `phases` samples out. Feed blocks of any length to `push`, then call `finish` once.
-    """
-
-    zeros, beta, rolloff, group = 64, 14.7, 0.96, 64
-
-    def __init__(self, rate: int) -> None:
-        ratio = Fraction(rate, RATE).limit_denominator(2000)
-        repeat = -(-self.group // ratio.denominator)
-        self.step, self.phases = ratio.numerator * repeat, ratio.denominator * repeat
-        self._width = self.zeros * max(1.0, rate / RATE)
-        self._reach = math.ceil(self._width) + 1
-        self._kernels = [self._kernel(first) for first in range(0, self.phases, self.group)]
-        self._pending = torch.zeros(self._reach)
-        self._received = self._given = 0
-
-    def _kernel(self, first: int) -> tuple[int, Tensor]:
-        """For one group of phases: where its samples begin, and its kernels (samples, phases)."""
-        phases = torch.arange(first, min(first + self.group, self.phases), dtype=torch.float64)
-        times = phases * self.step / self.phases
-        begin = int(times[0])
-        samples = torch.arange(begin, int(times[-1]) + 2 * self._reach + 1, dtype=torch.float64) - self._reach
-        distance = samples[:, None] - times  # (samples, phases)
-        window = (1 - (distance / self._width).square()).clamp_min(0).sqrt()
-        kernel = torch.sinc(distance * self.rolloff * self.zeros / self._width)
-        kernel = kernel * torch.special.i0(self.beta * window) * (distance.abs() < self._width)
-        return begin, (kernel / kernel.sum(0)).float()
-
-    def push(self, block: Tensor) -> Tensor:
-        """Samples (count,) in, those that are ready (any count) out."""
-        self._received += len(block)
-        self._pending = torch.cat([self._pending, block])
-        rows = max(0, (len(self._pending) - 2 * self._reach - 1) // self.step)
-        parts = [
-            self._pending.as_strided((rows, len(kernel)), (self.step, 1), begin) @ kernel
-            for begin, kernel in self._kernels
-        ]
-        self._pending = self._pending[rows * self.step :].clone()
-        self._given += rows * self.phases
-        return torch.cat(parts, 1).flatten()
-
-    def finish(self) -> Tensor:
-        """The last samples; in all, as many as fit into the time of those that came in, rounded up."""
-        total = -(-self._received * self.phases // self.step)
-        given = self._given
-        return self.push(torch.zeros(2 * self._reach + 2 * self.step + 1))[: total - given]
-
-
 class _NotPlain(Exception):
     """libsndfile is not the one to read this file."""
 
 
-class _PrivatePath(type(Path())):  # type: ignore[misc]
-    """A temporary file that is removed with the last reference to it, or when Python ends."""
-
-
-def _private_path() -> Path:
-    number, name = tempfile.mkstemp(prefix="emo-", suffix=".sound")
-    os.close(number)
-    path: Path = _PrivatePath(name)
-    weakref.finalize(path, Path(name).unlink, missing_ok=True)
-    return path
-
-
 def _private_copy(stream: IO[bytes]) -> Path:
-    path = _private_path()
-    with path.open("wb") as file:
-        shutil.copyfileobj(stream, file)
-        if not file.tell():
-            raise InputError("The sound from standard input is empty; check the command that feeds it.")
+    path = scratch.named(".sound")
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+            if not file.tell():
+                raise InputError("The sound from standard input is empty; check the command that feeds it.")
+    except OSError as error:
+        raise scratch.no_room(error) from error
     return path
 
 
@@ -264,7 +178,7 @@ def _readable(path: Path) -> Path:
 
 
 def _name(path: Path) -> str:
-    return "The sound from standard input" if isinstance(path, _PrivatePath) else str(path)
+    return "The sound from standard input" if isinstance(path, scratch.PrivatePath) else str(path)
 
 
 def _past_end(path: Path, seconds: float, start: float) -> InputError:
@@ -323,18 +237,19 @@ def _unreadable(path: Path, words: str | None) -> InputError:
 
 
 def _hear(
-    blocks: Iterator[tuple[int, Samples]], duration: float | None, vocals: Vocals
-) -> tuple[Samples, float, bool]:
-    """Waveform (samples,) at 16 kHz, its seconds, and whether the file needs mending for the video."""
+    blocks: Iterator[tuple[int, Samples]], duration: float | None, vocals: Vocals, separator: Separator | None
+) -> tuple[Tape, float, bool]:
+    """The samples at 16 kHz, their seconds, and whether the file needs mending for the video."""
     blocks = _limited(blocks, duration)
     beginning = list(_beginning(blocks, LISTENING if vocals == "auto" else 0))
     if not beginning:
         raise InputError("The chosen part is shorter than one sample of the sound; choose a longer one.")
     rate = beginning[0][0]
     only = wanted(vocals, np.concatenate([_cleaned(block) for _, block in beginning]), rate)
-    voice = CentreVoice(rate) if only else None
-    resampler = Resampler(rate) if rate != RATE else None
-    heard = _Growing()
+    voice = separator.voice(rate) if separator else CentreVoice(rate) if only else None
+    paced = voice.rate if voice else rate
+    resampler = Resampler(paced) if paced != RATE else None
+    heard = Tape()
     count, mendable = 0, False
     for _, block in itertools.chain(beginning, blocks):
         count += len(block)
@@ -347,26 +262,7 @@ def _hear(
         heard.add(resampler.push(rest) if resampler else rest)
     if resampler is not None:
         heard.add(resampler.finish())
-    return heard.whole(), count / rate, mendable
-
-
-class _Growing:
-    """Samples that come in pieces: a list of them would hold a long song twice when it is joined."""
-
-    def __init__(self) -> None:
-        self._samples = np.empty(_BLOCK, np.float32)
-        self._count = 0
-
-    def add(self, piece: Tensor) -> None:
-        needed = self._count + len(piece)
-        if needed > len(self._samples):
-            self._samples.resize(max(needed, len(self._samples) * 5 // 4), refcheck=False)
-        self._samples[self._count : needed] = piece.numpy()
-        self._count = needed
-
-    def whole(self) -> Samples:
-        self._samples.resize(self._count, refcheck=False)
-        return self._samples
+    return heard, count / rate, mendable
 
 
 def _limited(blocks: Iterator[tuple[int, Samples]], duration: float | None) -> Iterator[tuple[int, Samples]]:
@@ -412,7 +308,7 @@ def _mended(path: Path) -> Path:
 
 
 def _rewritten(blocks: Iterator[tuple[int, Samples]]) -> Path:
-    copy = _private_path()
+    copy = scratch.named(".sound")
     file: soundfile.SoundFile | None = None
     try:
         for rate, block in blocks:

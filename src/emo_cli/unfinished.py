@@ -24,7 +24,7 @@ from emo_cli.clips import ClipPlan
 from emo_cli.errors import OutputError
 from emo_cli.networks.codec import Motion
 from emo_cli.segments.made import Made
-from emo_cli.video import Frame, Track, Written
+from emo_cli.video import Finish, Frame, Track, Written
 
 LENGTH = 250
 """Frames of a piece, at least: as many as the encoder itself would put between two pictures that stand alone."""
@@ -95,9 +95,18 @@ class Unfinished:
             raise _unwritable(self.folder, error) from error
 
     def write(
-        self, path: Path, shown: Iterable[Frame], fps: float, sound: Track | None, tags: Mapping[str, str]
+        self,
+        path: Path,
+        shown: Iterable[Frame],
+        fps: float,
+        sound: Track | None,
+        tags: Mapping[str, str],
+        finish: Finish | None = None,
     ) -> Written:
-        """Encode the frames that are still wanted, piece by piece, and put all pieces together as `path`."""
+        """Encode the frames that are still wanted, piece by piece, and put all pieces together as `path`.
+
+        finish: see `video.write`.
+        """
         frames = iter(shown)
         for number in range(self._done, len(self._pieces)):
             begin = self._ends[number - 1] if number else 0
@@ -105,7 +114,7 @@ class Unfinished:
                 video.write_piece(self._piece(number, path), islice(frames, self._ends[number] - begin), fps)
             self._forget(before=self._pieces[number].end - 1)
         names = [self._piece(number, path) for number in range(len(self._pieces))]
-        return video.join(path, [name for name in names if name.exists()], self.count, fps, sound, tags)
+        return video.join(path, [name for name in names if name.exists()], self.count, fps, sound, tags, finish)
 
     def _prepare(self) -> None:
         """Make the folder, private; drop what a killed process was writing."""

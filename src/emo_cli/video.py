@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-import os
 import re
 import subprocess
 import tempfile
@@ -18,10 +18,11 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_cli import ffmpeg, pipes, tracks
+from emo_cli import ffmpeg, pipes, scratch, tracks
 from emo_cli.errors import InputError, OutputError, UsageError
 
 Frame = NDArray[np.uint8]
+Finish = Callable[[Path], None]
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -128,7 +129,7 @@ def write(
     sound: Track | None = None,
     tags: Mapping[str, str] = NO_TAGS,
     overwrite: bool = False,
-    finish: Callable[[Path], None] | None = None,
+    finish: Finish | None = None,
 ) -> Written:
     """Encodes frames, as they come, beside the original sound; `path` appears only when all is done.
 
@@ -141,21 +142,17 @@ def write(
     """
     check_output(path, overwrite)
     container, rate = _container(path), _rate(fps)
-    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
-    fitted = part.with_name(f".{path.stem[:50]}.part-{os.getpid()}-fitted{path.suffix}")
-    try:
+    with contextlib.ExitStack() as held:
+        part = whole = held.enter_context(_part(path))
         expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
         count = _encode(frames, rate, sound, expected, tags, container, f"file:{part}")
         if sound is not None and count != expected:
             # The frames were not as many as the sound is long.
-            _remux(ffmpeg.input_file(part), fitted, count / rate, sound, tags, container)
-        whole = fitted if fitted.exists() else part
+            whole = held.enter_context(_part(path))
+            _remux(ffmpeg.input_file(part), whole, count / rate, sound, tags, container)
         if finish is not None:
             finish(whole)
         _settle(whole, path, overwrite)
-    finally:
-        part.unlink(missing_ok=True)
-        fitted.unlink(missing_ok=True)
     return Written(path, count, float(count / rate))
 
 
@@ -166,13 +163,10 @@ def write_piece(path: Path, frames: Iterable[Frame], fps: float) -> int:
     has another name. Raises OutputError like `write`.
     """
     container = _container(path)
-    part = path.with_name(f"{path.stem}.part-{os.getpid()}{path.suffix}")
     silent = _Container(container.video, (), container.file[:2])
-    try:
+    with _part(path) as part:
         count = _encode(frames, _rate(fps), None, 0, NO_TAGS, silent, f"file:{part}")
         _settle(part, path, overwrite=True)
-    finally:
-        part.unlink(missing_ok=True)
     return count
 
 
@@ -183,22 +177,22 @@ def join(
     fps: float,
     sound: Track | None = None,
     tags: Mapping[str, str] = NO_TAGS,
+    finish: Finish | None = None,
 ) -> Written:
     """Puts the pieces of a video, which lie in one folder, one behind another beside the sound; nothing is encoded
     twice. An earlier file is replaced.
 
-    frames: how many the pieces hold together. Raises OutputError.
+    frames: how many the pieces hold together; finish: as in `write`. Raises OutputError.
     """
     rate = _rate(fps)
     names = pieces[0].with_name("pieces.txt")
-    part = path.with_name(f".{path.stem[:50]}.part-{os.getpid()}{path.suffix}")
     names.write_text("".join(["ffconcat version 1.0\n", *(f"file {_listed(piece)}\n" for piece in pieces)]))
     pictures = ["-f", "concat", "-safe", "0", *ffmpeg.input_file(names)]
-    try:
+    with _part(path) as part:
         _remux(pictures, part, frames / rate, sound, tags, _container(path))
+        if finish is not None:
+            finish(part)
         _settle(part, path, overwrite=True)
-    finally:
-        part.unlink(missing_ok=True)
     return Written(path, frames, float(frames / rate))
 
 
@@ -365,11 +359,21 @@ def _encode(
     return count
 
 
+@contextlib.contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    with contextlib.ExitStack() as held:
+        try:
+            part = held.enter_context(scratch.beside(path))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}); check the folder.") from error
+        yield part
+
+
 def _settle(part: Path, path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise OutputError(f"{path} appeared during the work and was left alone; choose another name.")
     try:
-        os.replace(part, path)
+        scratch.settle(part, path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); check the folder.") from error
 

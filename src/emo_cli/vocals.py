@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Vocals = Literal["auto", "off", "centre"]
+Vocals = Literal["auto", "off", "centre", "demucs"]
 Samples = NDArray[np.float32]
 
 WINDOW_SECONDS = 0.064
@@ -31,6 +31,7 @@ class CentreVoice:
     """
 
     def __init__(self, rate: int) -> None:
+        self.rate = rate
         self.size = 4 * round(rate * WINDOW_SECONDS / 4)
         self.hop = self.size // 4
         self._window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.size) / self.size)).astype(np.float32)
@@ -87,7 +88,7 @@ def wanted(vocals: Vocals, beginning: Samples, rate: int) -> bool:
     "auto" does where the sound is stereo, wide as music is, and the middle holds a good part of it: a voice that was
     recorded on one side, or two people on two, would be lost.
     """
-    if vocals == "off" or beginning.shape[1] != 2:
+    if vocals in ("off", "demucs") or beginning.shape[1] != 2:
         return False
     if vocals == "centre":
         return True

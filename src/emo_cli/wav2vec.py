@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emo_cli.stored import StoredNetwork, recorded
+from emo_cli.tape import Features, Tape, Waveform, Windows
 
 SAMPLE_RATE = 16_000
 REACH = 2  # frames before and after its own that a frame hears
@@ -68,10 +69,16 @@ class Wav2VecEncoder(StoredNetwork):
         self.tokens = (2 * REACH + 1) * layers
         self.eval()
 
-    def forward(self, waveform: Tensor, frames: int, fps: float) -> Tensor:
-        """Waveform (samples,) at 16 kHz -> (frames or more, tokens, width): whole clips, the rest after the end."""
-        states = self.states(waveform, frames, fps)
-        return states[window_frames(len(states))].flatten(1, 2)
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
+        """Samples at 16 kHz -> (frames or more, tokens, width): whole clips, the rest after the end."""
+        states = self.states(torch.as_tensor(waveform[:]), frames, fps)
+        rows, count = Tape(*states.shape[1:]), len(states)
+        rows.add(states)
+        return Windows(rows, count, lambda some: window_frames(some, count))
+
+    def forward(self, waveform: Waveform, frames: int, fps: float) -> Tensor:
+        """What `hear` gives, as one tensor."""
+        return self.hear(waveform, frames, fps)[:]
 
     @torch.no_grad()
     def states(self, waveform: Tensor, frames: int, fps: float) -> Tensor:
@@ -88,7 +95,6 @@ class Wav2VecEncoder(StoredNetwork):
             x = said if isinstance(said, Tensor) else said[0]  # a tuple before transformers 5
             states.append(x[0].float())
         return torch.stack(states, dim=1)
-
 
     def rows(self, waveform: Tensor) -> Tensor:
         """Waveform (samples,) -> (1, channels, rows), about 50 per second, in pieces that give the numbers of one pass.
@@ -133,6 +139,6 @@ def even(waveform: Tensor) -> Tensor:
     return ((waveform - mean) / (variance + _QUIETEST).sqrt()).float()
 
 
-def window_frames(frames: int) -> Tensor:
-    """Indices (frames, 5) of the frames that each frame hears; the ends are repeated."""
-    return (torch.arange(frames)[:, None] + torch.arange(-REACH, REACH + 1)).clamp(0, frames - 1)
+def window_frames(some: Tensor, frames: int) -> Tensor:
+    """Indices (count, 5) of the frames that some of them (count,) hear; the ends are repeated."""
+    return (some[:, None] + torch.arange(-REACH, REACH + 1)).clamp(0, frames - 1)

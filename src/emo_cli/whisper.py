@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emo_cli.stored import StoredNetwork, recorded
+from emo_cli.tape import Features, Tape, Waveform, Windows, runs
 
 SAMPLE_RATE = 16_000
 HOP, WINDOW = 160, 400  # samples: 10 ms, 25 ms
@@ -49,26 +50,37 @@ class WhisperHearing(StoredNetwork):
         self.width, self.mels, self.positions = width, mels, positions
         self.tokens = (BEFORE + 1 + AFTER) * (layers + 1)
 
-    @torch.no_grad()
-    def rows(self, waveform: Tensor) -> Tensor:
-        """Waveform (samples,) at 16 kHz -> (rows, layers + 1, width) at 50 Hz.
+    def rows(self, waveform: Waveform) -> Tensor:
+        """Samples at 16 kHz -> (rows, layers + 1, width) at 50 Hz.
 
         Pieces of 30 seconds are encoded apart from one another; the last is filled up with zeros behind the log, which
         is not silence, but what the weights are used to.
         """
-        mel = log_mel(waveform.to(self.device), self.mels)
-        parts = []
-        for piece in mel.split(2 * self.positions, dim=1):
-            filled = F.pad(piece, (0, 2 * self.positions - piece.shape[1]))
-            states = self.encoder(filled[None].to(self.dtype), output_hidden_states=True).hidden_states
-            parts.append(torch.stack(list(states), dim=2)[0, : piece.shape[1] // 2].float())
-        return torch.cat(parts)
+        return torch.cat(list(self._row_pieces(waveform)))
 
-    def forward(self, waveform: Tensor, frames: int, fps: float) -> Tensor:
-        """Waveform (samples,) at 16 kHz -> (frames, tokens, width), rows in order of time, layers within each row."""
-        rows = self.rows(waveform)
-        seen = window_rows(frames, fps, len(rows)).to(rows.device)
-        return rows[seen].flatten(1, 2)
+    @torch.no_grad()
+    def _row_pieces(self, waveform: Waveform) -> Iterator[Tensor]:
+        logs = Tape(self.mels)
+        for part in _log_energies(waveform, self.mels):
+            logs.add(part.T)
+        top = max(float(logs[a:b].max()) for a, b in runs(len(logs), _COLUMNS))
+        for start, stop in runs(len(logs), 2 * self.positions):
+            mel = _picture(torch.from_numpy(logs[start:stop]), top)
+            filled = F.pad(mel, (0, 0, 0, 2 * self.positions - len(mel))).T
+            states = self.encoder(filled[None].to(self.device, self.dtype), output_hidden_states=True).hidden_states
+            yield torch.stack(list(states), dim=2)[0, : len(mel) // 2].float()
+
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
+        """Samples at 16 kHz -> (frames, tokens, width), rows in order of time, layers within each row."""
+        width: int = self.width
+        rows = Tape((self.tokens // (BEFORE + 1 + AFTER)), width)
+        for part in self._row_pieces(waveform):
+            rows.add(part)
+        return Windows(rows, frames, lambda some: window_rows(some, fps, len(rows)))
+
+    def forward(self, waveform: Waveform, frames: int, fps: float) -> Tensor:
+        """What `hear` gives, as one tensor."""
+        return self.hear(waveform, frames, fps)[:]
 
     def natural_frames(self, samples: int, fps: float) -> int:
         """How many frames EchoMimic's own code makes of a sound: two or three more than fit into it."""
@@ -79,32 +91,48 @@ class WhisperHearing(StoredNetwork):
         return frame + 1
 
 
-def window_rows(frames: int, fps: float, rows: int) -> Tensor:
-    """Indices (frames, 10) of the 50 Hz rows that each video frame sees, clamped to 0..rows - 1."""
-    first = torch.tensor([int(frame * ROWS_PER_SECOND / fps) for frame in range(frames)])
+def window_rows(frames: Tensor, fps: float, rows: int) -> Tensor:
+    """Indices (count, 10) of the 50 Hz rows that some frames (count,) see, clamped to 0..rows - 1."""
+    first = torch.tensor([int(frame * ROWS_PER_SECOND / fps) for frame in frames.tolist()])
     return (first[:, None] + torch.arange(-BEFORE, AFTER + 1)).clamp(0, rows - 1)
 
 
-def log_mel(waveform: Tensor, mels: int = 80) -> Tensor:
-    """Waveform (samples,) -> (mels, samples // 160): Whisper's log mel picture of the whole sound, about -1..1.5.
+def log_mel(waveform: Waveform, mels: int = 80) -> Tensor:
+    """Samples -> (mels, samples // 160): Whisper's log mel picture of the whole sound, about -1..1.5.
 
     log10 of the energies, cut off 8 decades below the loudest of all, then (x + 4) / 4. A sound of less than 25 ms is
     continued with silence, so that there is a row at all.
     """
-    waveform = F.pad(waveform.float(), (0, max(0, WINDOW - waveform.numel())))
-    filters = mel_filters(mels).to(waveform.device)
-    picture = torch.cat([(filters @ power).clamp_min(1e-10).log10() for power in _spectra(waveform)], dim=1)
-    return (torch.maximum(picture, picture.max() - _FLOOR) + 4) / 4
+    picture = torch.cat(list(_log_energies(waveform, mels)), dim=1)
+    return _picture(picture, float(picture.max()))
 
 
-def _spectra(waveform: Tensor) -> Iterator[Tensor]:
+def _picture(logs: Tensor, top: float) -> Tensor:
+    return (logs.clamp_min(top - _FLOOR) + 4) / 4
+
+
+def _log_energies(waveform: Waveform, mels: int) -> Iterator[Tensor]:
+    """log10 of the energies (mels, columns), in pieces."""
+    filters = mel_filters(mels)
+    for power in _spectra(waveform):
+        yield (filters @ power).clamp_min(1e-10).log10()
+
+
+def _spectra(waveform: Waveform) -> Iterator[Tensor]:
     """Power (201, columns) of windows centred on every 10 ms, mirrored at both ends."""
-    columns = waveform.numel() // HOP
-    mirrored = F.pad(waveform[None], (WINDOW // 2, WINDOW // 2), mode="reflect")[0]
-    for start in range(0, columns, _COLUMNS):
-        stop = min(start + _COLUMNS, columns)
-        windows = mirrored[start * HOP : (stop - 1) * HOP + WINDOW].unfold(0, WINDOW, HOP)
-        spectrum = torch.fft.rfft(windows * torch.hann_window(WINDOW, device=waveform.device))
+    if len(waveform) < WINDOW:
+        waveform = F.pad(torch.as_tensor(waveform[:]).float(), (0, WINDOW - len(waveform)))
+    half, samples = WINDOW // 2, len(waveform)
+    for start, stop in runs(samples // HOP, _COLUMNS):
+        begin, end = start * HOP - half, (stop - 1) * HOP + half
+        piece = torch.as_tensor(waveform[max(0, begin) : end]).float()
+        if begin < 0:
+            piece = torch.cat([torch.as_tensor(waveform[1 : 1 - begin]).float().flip(0), piece])
+        if end > samples:
+            mirror = torch.as_tensor(waveform[2 * samples - end - 1 : samples - 1]).float()
+            piece = torch.cat([piece, mirror.flip(0)])
+        windows = piece.unfold(0, WINDOW, HOP)
+        spectrum = torch.fft.rfft(windows * torch.hann_window(WINDOW))
         yield (spectrum.real.square() + spectrum.imag.square()).T
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from emo_cli import device, weights
+from emo_cli import device, scratch, weights
 from emo_cli.animate import AnimateOptions
 from emo_cli.batch.jobs import Job
 from emo_cli.download import Progress, fetched
@@ -20,7 +20,7 @@ from emo_cli.errors import InputError, OutputError
 FOLDER = ".emo-batch"
 Status = Literal["done", "skipped", "failed", "left"]
 # What does not change the picture, or is known by its content.
-UNTOLD = ("photo", "sound", "pose", "output", "model", "device", "overwrite", "download")
+UNTOLD = ("photo", "sound", "pose", "separator", "output", "model", "device", "overwrite", "download")
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,11 @@ class Ledger:
 
 def written(path: Path, text: str) -> None:
     """Write a small file whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8", errors="surrogateescape")
-        os.replace(part, path)
+        with scratch.beside(path) as part:
+            part.write_text(text, encoding="utf-8", errors="surrogateescape")
+            scratch.settle(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
 
 
@@ -127,7 +126,7 @@ def wanted(options: AnimateOptions, progress: Progress) -> Wanted:
     settings = {name: value for name, value in asdict(options).items() if name not in UNTOLD}
     settings["precision"] = device.choose(options.device, options.dtype).precision
     folder = fetched(options.model, progress) if options.download else weights.locate(options.model)
-    inputs = (options.photo, options.sound, *([options.pose] if options.pose else []))
+    inputs = (options.photo, options.sound, *(path for path in (options.pose, options.separator) if path))
     content = [settings, [_hash_of(path) for path in inputs], _model_hash(folder)]
     told = sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     return Wanted(told, int(told[:8], 16) % 2**31 if options.seed is None else options.seed)

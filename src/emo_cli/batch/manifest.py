@@ -16,7 +16,7 @@ from emo_cli.batch.jobs import Job, checked
 from emo_cli.errors import EmoError, InputError, UsageError
 
 COLUMNS = tuple(field.name for field in fields(AnimateOptions))
-FILES = ("photo", "sound", "pose")
+FILES = ("photo", "sound", "pose", "separator")
 Parse = Callable[[dict[str, str]], dict[str, Any]]
 """Reads words as `emo animate` reads its options: {"motion": "0.5"} -> {"motion": 0.5}; UsageError for nonsense."""
 

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from typer import get_app_dir
-
 from emo_cli.cli import options as take
 from emo_cli.cli.report import Report
 
@@ -52,6 +50,7 @@ def animate(
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
     vocals: take.VocalsOption = "auto",
+    separator: take.SeparatorOption = None,
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
@@ -67,17 +66,16 @@ def animate(
         report.stage("starting")
         from emo_cli.animate import AnimateOptions
         from emo_cli.animate import animate as make
-        from emo_cli.credentials import identity
 
         wishes = AnimateOptions(
             photo=photo, sound=sound, output=output, overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
+            separator=separator,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance,
-            device=device, dtype=dtype, max_memory=max_memory,
+            device=device, dtype=dtype, max_memory=max_memory, sign=sign,
         )  # fmt: skip
-        signer = identity(sign, Path(get_app_dir("emo")) / "signing") if sign else None
-        video = make(wishes, report, sign=signer)
+        video = make(wishes, report)
         report.result(_record(video), _sentence(video))
 
 

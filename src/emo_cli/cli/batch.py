@@ -72,6 +72,7 @@ def batch(
     sounds: SoundsArgument = None,
     output: OutOption = Path("videos"),
     overwrite: take.OverwriteOption = False,
+    sign: take.SignOption = None,
     quiet: take.QuietOption = False,
     json: JsonOption = False,
     audio: AudioOption = None,
@@ -96,6 +97,7 @@ def batch(
     start: take.StartOption = 0.0,
     duration: take.DurationOption = None,
     vocals: take.VocalsOption = "auto",
+    separator: take.SeparatorOption = None,
     model: take.ModelOption = "mini",
     download: take.DownloadOption = False,
     seed: take.SeedOption = None,
@@ -120,8 +122,9 @@ def batch(
             photo=Path(), sound=audio or Path(), overwrite=overwrite,
             motion=motion, expression=expression, lips=lips, speed=speed, region=region, pose=pose,
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
+            separator=separator,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance, dtype=dtype,
-            max_memory=max_memory,
+            max_memory=max_memory, sign=sign,
         )  # fmt: skip
         found = part_of(_jobs(source, sounds, audio, pair, common, output, report), shard)
         wishes = BatchOptions(

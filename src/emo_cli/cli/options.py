@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 Framing = Literal["face", "portrait", "full"]
-Vocals = Literal["auto", "off", "centre"]
+Vocals = Literal["auto", "off", "centre", "demucs"]
 Quality = Literal["draft", "fast", "best"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -92,8 +92,18 @@ DurationOption = Annotated[
     float | None, part(min=0, metavar="SECONDS", help=DURATION_HELP, show_default=False)
 ]
 
-VOCALS_HELP = "Listen to the voice in the middle of a stereo song: always, never, or where it helps."
+VOCALS_HELP = (
+    "Listen to the voice in the middle of a stereo song: centre does, off never, auto where it helps; "
+    "demucs takes any song apart, see --separator."
+)
 VocalsOption = Annotated[Vocals, part(help=VOCALS_HELP, envvar="EMO_VOCALS")]
+
+SEPARATOR_HELP = (
+    "Weights of Demucs for --vocals demucs, a .safetensors file. Needs `pip install 'emo-cli\\[separate]'`."
+)
+SeparatorOption = Annotated[
+    Path | None, part(metavar="FILE", help=SEPARATOR_HELP, show_default=False, envvar="EMO_SEPARATOR")
+]
 
 MODEL_HELP = "A known model, or the folder of one that you trained yourself."
 ModelOption = Annotated[

@@ -37,5 +37,5 @@ def _options(words: dict[str, str]) -> list[str]:
                 raise UsageError(f"{name} is true or false, not {word!r}.")
             given += [f"--{name}"] if word.lower() in YES else []
         elif name not in ARGUMENTS:
-            given.append(f"--{name}={word}")
+            given.append(f"--{name.replace('_', '-')}={word}")
     return given

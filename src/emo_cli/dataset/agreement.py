@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from emo_cli import speech
 from emo_cli.face.landmarks import LEFT_EYE_CORNERS, LOWER_LIP_INNER_MIDDLE, RIGHT_EYE_CORNERS, UPPER_LIP_INNER_MIDDLE
+from emo_cli.loudness import levelled
 from emo_cli.sound_encoders import ROWS_PER_SECOND, MiniHearing
 from emo_cli.weights import locate
 
@@ -42,7 +42,7 @@ def opening(points: np.ndarray) -> np.ndarray:
 def heard_opening(waveform: np.ndarray, frames: int, fps: float, hearing: MiniHearing) -> np.ndarray:
     """How far a mouth that says this would be open, (frames,), about 0..1."""
     with torch.no_grad():
-        curves = hearing.heads(hearing.rows(torch.from_numpy(speech.levelled(waveform)))[None]).curves[0].numpy()
+        curves = hearing.heads(hearing.rows(torch.from_numpy(levelled(waveform)[:]))[None]).curves[0].numpy()
     rows = (curves[:, JAW] + 0.3 * curves[:, LOWER]) * (1 - np.clip(curves[:, CLOSE], 0, 1))
     times = (np.arange(frames) + 0.5) / fps
     return np.interp(times, (np.arange(len(rows)) + 0.5) / ROWS_PER_SECOND, rows)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emo_cli import speech
 from emo_cli.dataset.agreement import Agreement, agreement
 from emo_cli.dataset.camera import changing, wandering
 from emo_cli.dataset.limits import Limits
 from emo_cli.dataset.manifest import DroppedClip, Track, TrainingClip
 from emo_cli.dataset.survey import Gap, Stretch, box_of
 from emo_cli.face.pose import poses, rotation_speed
+from emo_cli.loudness import loudness
 from emo_cli.sound_encoders import MiniHearing
 
 _FROM_TOP = 0.45  # where the middle of the faces stands in the square
@@ -106,8 +106,8 @@ def _heard(
     waveform = sounding(stretch.first / limits.fps, len(stretch.points) / limits.fps)
     if waveform is None:
         raise _Refused("silent", "The video has no sound track.")
-    loudness = speech.loudness(waveform) if len(waveform) else -math.inf
-    if loudness < _QUIETEST:
+    loud = loudness(waveform) if len(waveform) else -math.inf
+    if loud < _QUIETEST:
         raise _Refused("silent", f"The sound is quieter than {_QUIETEST:g} dB of full scale.")
     agreed = agreement(stretch.points, waveform, limits.fps, hearing)
     off = abs(agreed.lag) / limits.fps
@@ -115,7 +115,7 @@ def _heard(
         raise _Refused("disagrees", f"Mouth and sound correlate by {agreed.correlation:.2f} at most.")
     if off > limits.lag + 1e-6:
         raise _Refused("disagrees", f"The sound fits the mouth best when it is shifted by {off:.2f} s.")
-    return loudness, agreed
+    return loud, agreed
 
 
 def _track(points: np.ndarray, crop: np.ndarray, size: int) -> Track:

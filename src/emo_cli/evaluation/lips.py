@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from emo_cli import speech
 from emo_cli.evaluation.watching import Seen
+from emo_cli.loudness import levelled
 from emo_cli.sound_encoders import CURVES, PHONES, ROWS_PER_SECOND, MiniHearing
 from emo_cli.speech import Sound
 
@@ -51,7 +51,7 @@ class LipAgreement:
 def hear(sound: Sound, encoder: MiniHearing) -> HeardMouth:
     """Ask mini's sound encoder what the mouth does: the jaw's drop and the lips' own, nothing where they touch."""
     with torch.inference_mode():
-        heard = encoder.heads(encoder.rows(torch.from_numpy(speech.levelled(sound.waveform)))[None])
+        heard = encoder.heads(encoder.rows(torch.from_numpy(levelled(sound.samples)[:]))[None])
     curve = dict(zip(CURVES, heard.curves[0].float().numpy().T, strict=True))
     phones = heard.phones[0].argmax(-1).numpy()
     apart = 1 - np.clip(curve["close"], 0, 1)

@@ -17,6 +17,7 @@ from emo_cli.networks.codec import Canvas, PictureCodec, Strength
 from emo_cli.networks.conditions import SoundProjection, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.quality import EVERYTHING, Shortcuts
+from emo_cli.tape import Features
 
 AS_MADE = Strength()
 
@@ -68,7 +69,7 @@ class Scene:
     reference_net: UNet
     canvas: Canvas
     reference: tuple[KeysValues, ...]
-    features: Tensor
+    features: Features
     face: Tensor | None = None
     sound_projection: SoundProjection | WindowProjection | None = None
     whitening: HeadWhitening | None = None
@@ -118,7 +119,7 @@ class Scene:
     def hear_at(self, places: Sequence[int]) -> Tensor:
         """Audio tokens (1, frames, tokens, width) of frames in any order."""
         index = torch.tensor(places).clamp(0, len(self.features) - 1)
-        features = self.features[None, index]
+        features = self.features[index][None].to(self.device)
         tokens: Tensor = features if self.sound_projection is None else self.sound_projection(features)
         return tokens.to(self.dtype)
 

@@ -17,6 +17,7 @@ from emo_cli.chart.glances import gaze_of
 from emo_cli.chart.whitening import PROFILE, SPACING
 from emo_cli.dataset.manifest import Track, TrainingClip, read_manifest, read_track, track_of, video_of
 from emo_cli.errors import InputError
+from emo_cli.loudness import levelled
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.articulation import smooth
 from emo_cli.training.bank import FPS, SLOWEST, Clips, Take, cut_out
@@ -74,7 +75,7 @@ def load_takes(data: Path, codec: FlowCodec, hearing: MiniHearing) -> list[Track
 
 def heard(data: Path, clip: TrainingClip, hearing: MiniHearing) -> Tensor:
     """A clip's sound as the encoder hears it when a video is made: rows (rows, width) at 50 Hz."""
-    waveform = speech.levelled(speech.read(video_of(data, clip)).waveform)
+    waveform = levelled(speech.read(video_of(data, clip)).samples)[:]
     return hearing.rows(torch.from_numpy(waveform))
 
 
