@@ -31,7 +31,7 @@ def save_tiny_model(folder: Path) -> Path:
         reference_net=UNet(out_channels=None, **WIDTHS, **looks).eval(),
         backbone=UNet(
             cross="audio", cross_width=12, temporal=BOTH, temporal_layers=1, speed="embedding", head_width=16,
-            head_audio=60, out_channels=codec.channels, **WIDTHS, **looks,
+            head_audio=60, head_gaze=True, out_channels=codec.channels, **WIDTHS, **looks,
         ).eval(),
         codec=codec,
         sound_encoder=MiniHearing(width=12, dilations=(1,), tokens=5).eval(),
