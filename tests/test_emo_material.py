@@ -13,6 +13,7 @@ import torch
 from emo_cli import video
 from emo_cli.dataset.manifest import read_manifest, read_track, track_of, video_of, write_manifest
 from emo_cli.errors import InputError
+from emo_cli.tape import Waveform
 from emo_cli.training.emo.hearing import Hearing
 from emo_cli.training.emo.material import Ahead, Look, Material, clips_of, usual_speed
 from emo_cli.training.emo.presets import TINY
@@ -33,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Counting(StillEncoder):
     """A sound encoder whose features are the number of the frame."""
 
-    def __call__(self, waveform: torch.Tensor, frames: int, fps: float) -> torch.Tensor:
+    def hear(self, waveform: Waveform, frames: int, fps: float) -> torch.Tensor:
         return torch.arange(frames).float()[:, None, None].expand(-1, self.tokens, self.width)
 
 

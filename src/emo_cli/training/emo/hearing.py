@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from emo_cli import speech
 from emo_cli.dataset.manifest import TrainingClip, video_of
 from emo_cli.errors import OutputError
+from emo_cli.loudness import levelled
 from emo_cli.sound_encoders import SoundEncoder
 from emo_cli.training import processes
 from emo_cli.training.journal import Progress
@@ -46,7 +47,7 @@ class Hearing:
         kept = np.load(self._file(clip), mmap_mode="r")
         wanted = torch.arange(first, first + frames).clamp(0, len(kept) - 1)
         if isinstance(self.encoder, Wav2VecEncoder):
-            around = window_frames(len(kept))[wanted]  # (frames, 5)
+            around = window_frames(wanted, len(kept))  # (frames, 5)
             return _copied(kept, around).flatten(1, 2)
         return _copied(kept, wanted)
 
@@ -54,10 +55,10 @@ class Hearing:
     def _keep(self, clip: TrainingClip) -> None:
         sound = speech.read(video_of(self.data, clip))
         if isinstance(self.encoder, Wav2VecEncoder):
-            waveform = torch.from_numpy(speech.levelled(sound.waveform))
+            waveform = torch.from_numpy(levelled(sound.samples)[:])
             features = self.encoder.states(waveform, speech.frame_count(sound.seconds, clip.fps), clip.fps)
         else:
-            features = speech.encode(sound, self.encoder, clip.fps).features
+            features = speech.encode(sound, self.encoder, clip.fps).features[:]
         target = self._file(clip)
         part = target.with_name(f".{clip.name}.part-{os.getpid()}.npy")
         try:
