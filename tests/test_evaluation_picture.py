@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from PIL import Image, ImageFilter
 
 from emo_cli.evaluation.fidelity import Fidelity, psnr, ssim
 from emo_cli.evaluation.frechet import Gaussian, distance
+from emo_cli.evaluation.head import Eyes, Head
+from emo_cli.evaluation.lips import Mouth
 from emo_cli.evaluation.seam import Seam
-from emo_cli.evaluation.stability import Flicker, Picture
+from emo_cli.evaluation.stability import Flicker, Identity, Picture
 from emo_cli.evaluation.trend import Trend
 from emo_cli.evaluation.watching import Onlooker, Seen
 
@@ -73,6 +76,18 @@ def test_an_even_change_of_light_is_no_flicker() -> None:
     flicker = Flicker()
     show(flicker, [scene().astype(int) + 2 * index for index in range(20)])
     assert flicker.mean() == pytest.approx(0, abs=1e-3)
+
+
+def test_nobody_keeps_the_frames_that_were_seen() -> None:
+    """Memory does not grow with the video: of thirty frames, the present one is all that is left."""
+    onlookers: list[Onlooker] = [Picture(FPS), Flicker(), Seam(), Identity(FPS), Head(FPS), Eyes(), Mouth()]
+    alive: list[weakref.ref[np.ndarray]] = []
+    for _ in range(30):
+        frame = scene().copy()
+        alive.append(weakref.ref(frame))
+        for onlooker in onlookers:
+            onlooker.see(Seen(frame, None))
+    assert sum(reference() is not None for reference in alive) == 1
 
 
 def test_a_slope_is_that_of_the_line() -> None:

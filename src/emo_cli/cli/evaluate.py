@@ -34,6 +34,9 @@ with networks that you fetched
 
 docs/evaluation.md tells what each figure means, and where the networks come from."""
 
+MARKS = {"higher": "more", "lower": "less", "as the truth": "="}
+LEGEND = "more, less: which is better; =: as in a true video"
+
 compared = partial(Option, rich_help_panel="What it is compared with", show_default=False)
 network = partial(Option, rich_help_panel="Published networks, for files that you fetched", show_default=False)
 
@@ -96,6 +99,7 @@ def _told(found: Evaluation) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=shown, width=None if shown else 160, no_color=None if shown else True)
     console.print(_figures(found, shown))
+    console.print(f"({LEGEND})")
     console.print("\nas in EMO's Table 1:")
     console.print(_paper(found, shown))
     return text.getvalue().rstrip()
@@ -114,7 +118,7 @@ def _figures(found: Evaluation, lines: bool) -> Table:
     for row in ROWS:
         values = [_value(measures, row.field, row.digits) for _, measures in columns]
         if any(value != "-" for value in values):
-            table.add_row(row.title, *values, row.unit, row.better)
+            table.add_row(row.title, *values, row.unit, MARKS[row.better])
     return table
 
 
@@ -143,7 +147,7 @@ def _table(titles: Sequence[str], lines: bool) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD if lines else None, pad_edge=False)
-    for index, title in enumerate(titles):
-        named = index == 0 or title in ("unit", "better")
-        table.add_column(title, justify="left" if named else "right", no_wrap=not index, overflow="fold")
+    for title in titles:
+        named = title in ("", "unit", "better")
+        table.add_column(title, justify="left" if named else "right", no_wrap=named, overflow="fold")
     return table

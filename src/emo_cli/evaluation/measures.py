@@ -66,7 +66,7 @@ ROWS = (
     Row("sharpness_drift", "sharpness drifts", "%/s", 2, "as the truth"),
     Row("flicker", "flicker", "levels", 3, "as the truth"),
     Row("head_speed", "head turns", "degrees/s", 2, "as the truth"),
-    Row("head_speed_variance", "variance of it from clip to clip", "(degrees/s)²", 2, "as the truth"),
+    Row("head_speed_variance", "variance of it from clip to clip", "(degrees/s)^2", 2, "as the truth"),
     Row("blink_rate", "blinks", "per minute", 1, "as the truth"),
     Row("seam", "step at the border of what changes", "levels", 2, "lower"),
     Row("psnr", "PSNR", "dB", 2, "higher"),
