@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
 import pytest
+from typer.main import get_command
 
 import emo_cli
 from emo_cli import video
@@ -230,6 +232,17 @@ def test_every_command_s_help_shows_examples(command: list[str]) -> None:
     shown = run([*EMO, *command, "--help"]).stdout.decode()
     assert "Examples:" in shown
     assert f"emo {' '.join(command)}".strip() in shown.split("Examples:")[1]
+
+
+def test_every_command_and_every_part_of_one_has_examples_of_itself() -> None:
+    def lacking(command: click.Command, *path: str) -> Iterator[str]:
+        words = " ".join(("emo", *path))
+        if words not in str(command.epilog).partition("Examples:")[2]:
+            yield words
+        for name, part in getattr(command, "commands", {}).items():
+            yield from lacking(part, *path, name)
+
+    assert list(lacking(get_command(app.app))) == []
 
 
 def test_a_pipe_knows_whether_anybody_reads_it(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import soundfile
 
 from emo_cli import speech, video
 from emo_cli.errors import DeviceError, InputError, OutputError, UsageError
+from emo_cli.tape import Tape
 
 
 def frames(count: int, height: int = 32, width: int = 32) -> Iterator[np.ndarray]:
@@ -400,6 +403,46 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small disk in memory with the options given; skipped where that is not allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("no small disk can be mounted here")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True)
+
+
+def test_a_disk_that_fills_up_is_said_and_leaves_nothing(mounted: Callable[[str], Path]) -> None:
+    place = mounted("size=200k")
+    pictures = (np.random.default_rng(i).integers(0, 256, (128, 128, 3), np.uint8) for i in range(400))
+    with pytest.raises(OutputError, match="No space left on device.*check the disk"):
+        video.write(place / "talk.mp4", pictures, 25)
+    assert list(place.iterdir()) == []
+
+
+def test_a_full_temporary_folder_is_said_with_the_next_step(
+    mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = mounted("size=64k")
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with pytest.raises(OutputError, match="No space left on device.*TMPDIR"):
+        Tape(1000).add(np.zeros((100, 1000), np.float32))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def test_a_read_only_disk_is_said_before_the_work(mounted: Callable[[str], Path]) -> None:
+    place = mounted("size=200k,ro")
+    with pytest.raises(OutputError, match="Read-only"):
+        video.check_output(place / "talk.mp4")
 
 
 def test_a_second_pass_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from typer import Argument, Option, Typer
 from emo_cli.cli.report import Report
 from emo_cli.errors import UsageError
 
-dataset = Typer(name="dataset", help="Make training material.", no_args_is_help=True)
+EXAMPLES = "Examples: [bold]emo dataset prepare talks/ --out clips[/bold], [bold]emo dataset report clips[/bold]"
+
+dataset = Typer(
+    name="dataset", help="Make training material.", epilog=EXAMPLES, no_args_is_help=True, rich_markup_mode="rich"
+)
 
 required = partial(Option, show_default=False)
 
@@ -20,7 +24,7 @@ HoursOption = Annotated[float, Option(min=0.01, help="How much sound.")]
 SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same sound, whatever --workers says.")]
 WorkersOption = Annotated[int, Option(min=1, help="Processes that speak at a time, one core each.")]
 
-EXAMPLE = "Example: [bold]emo dataset synthesise --out speech --workers 2[/bold], then [bold]emo train --data speech \
+EXAMPLE = "Examples: [bold]emo dataset synthesise --out speech --workers 2[/bold], then [bold]emo train --data speech \
 --rig rig.npz --out run[/bold]"
 
 
@@ -93,7 +97,7 @@ FolderArgument = Annotated[Path, Argument(metavar="DATA", help="A folder that `e
 PageOption = Annotated[Path | None, required("--out", metavar="FILE", help="The page. Without it: DATA/report.html.")]
 
 
-@dataset.command(epilog="Example: [bold]emo dataset report clips[/bold]")
+@dataset.command(epilog="Examples: [bold]emo dataset report clips[/bold]")
 def report(data: FolderArgument, out: PageOption = None) -> None:
     """Write a page about a folder of clips: counts, lengths, poses, speeds, what was left out, sample frames."""
     with Report() as told:

@@ -71,7 +71,7 @@ class Listed:
     folder: Path | None
 
 
-@weights.command("list")
+@weights.command("list", epilog="Examples: [bold]emo weights list[/bold], [bold]emo weights list --json[/bold]")
 def list_models(json: take.JsonOption = False) -> None:
     """Show every model: whether it is here, how large it is, its licence, and what it is."""
     from emo_cli.catalogue import known_models
@@ -109,7 +109,7 @@ def _line(row: Listed, width: int) -> str:
     return "\n".join(lines)
 
 
-@weights.command()
+@weights.command(epilog="Examples: [bold]emo weights get echomimic-acc --accept-license[/bold]")
 def get(
     names: NamesArgument,
     extra: ExtraOption = None,
@@ -147,7 +147,7 @@ def _consent(accept: bool, report: Report) -> Callable[[Licence], bool]:
     return ask
 
 
-@weights.command()
+@weights.command(epilog="Examples: [bold]emo weights verify[/bold], [bold]emo weights verify echomimic-acc[/bold]")
 def verify(names: SomeNamesArgument = None, json: take.JsonOption = False) -> None:
     """Read every byte of fetched models and compare it with what was published; exit code 5 if one differs."""
     from emo_cli.download import Counter
@@ -174,7 +174,7 @@ def _all_is_well(files: int) -> str:
     return f"All {files} files are as they were published." if files else "No weights were fetched yet."
 
 
-@weights.command()
+@weights.command(epilog="Examples: [bold]cd $(emo weights path mini)[/bold]")
 def path(name: NameArgument, json: take.JsonOption = False) -> None:
     """Print the folder of a model that is on this machine."""
     from emo_cli.catalogue import find
@@ -185,7 +185,7 @@ def path(name: NameArgument, json: take.JsonOption = False) -> None:
         report.result({"name": name, "folder": folder}, str(folder))
 
 
-@weights.command()
+@weights.command(epilog="Examples: [bold]emo weights remove echomimic-acc[/bold]")
 def remove(names: NamesArgument, json: take.JsonOption = False) -> None:
     """Delete fetched models; files that another fetched model needs stay."""
     from emo_cli.catalogue import find, readable
@@ -197,7 +197,7 @@ def remove(names: NamesArgument, json: take.JsonOption = False) -> None:
         report.result({"models": [gone.__dict__ for gone in done]}, "\n".join(lines))
 
 
-@weights.command("import")
+@weights.command("import", epilog="Examples: [bold]emo weights import my-hallo/ --to hallo-mine[/bold]")
 def convert(
     source: OfficialArgument,
     to: ToOption,
