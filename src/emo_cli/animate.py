@@ -359,7 +359,7 @@ def _doubts(portrait: Portrait, sound: Sound, options: AnimateOptions) -> Iterat
     """A sentence for each thing in the photo or the sound that may not be what the user meant."""
     if portrait.score < CERTAIN:
         yield f"The face is an uncertain find ({portrait.score:.2f} of 1); an animal may look odd."
-    others = len(portraits.find_faces(portrait.photo)) - 1 if options.face == "largest" else 0
+    others = len(portrait.faces or ()) - 1 if options.face == "largest" else 0
     if others > 0:
         yield f"The photo holds {others + 1} faces; the largest is taken. Choose another with --face."
     if loudness(sound.samples) == -math.inf:

@@ -135,7 +135,7 @@ def _faces(framed: Portrait) -> Iterator[FaceSeen]:
     scale = framed.crop.width / framed.image.shape[1]
     landmarks = framed.landmarks * scale + np.array([framed.crop.x, framed.crop.y, 0])
     chosen = Face(framed.photo_face, landmarks, framed.score)
-    faces = portrait.find_faces(framed.photo)
+    faces = list(portrait.find_faces(framed.photo) if framed.faces is None else framed.faces)
     nearest = max(faces, key=lambda face: overlap(face.box, chosen.box), default=None)
     if nearest is None or overlap(nearest.box, chosen.box) == 0:
         faces, nearest = [*faces, chosen], chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,8 @@ class Portrait:
     them. mask: float32 (H, W), 1 where motion is allowed, 0 where the photo stays, with a soft edge. crop:
     where the image lies in the photo, in photo pixels; it reaches outside where the photo had to be extended.
     photo: uint8 (Hp, Wp, 3), upright. score: how sure the mesh is that this is a face, 0.5..1. identity: a
-    recognition embedding, for models that want one. sha256: of the photo's bytes, if they are known.
+    recognition embedding, for models that want one. sha256: of the photo's bytes, if they are known. faces: all that
+    were found in the photo, largest first, in its pixels; None where nobody looked for more than the one.
     """
 
     image: np.ndarray
@@ -58,6 +60,7 @@ class Portrait:
     score: float
     identity: np.ndarray | None = None
     sha256: str | None = None
+    faces: tuple[Face, ...] | None = None
 
     @property
     def photo_face(self) -> Box:
@@ -156,7 +159,11 @@ def read(
         raise UsageError(f"The size {size} is not an even number of at least {SMALLEST_OUTPUT}. Try 512.")
     name, content = label(source), source if isinstance(source, bytes) else read_bytes(source)
     photo = decode_photo(content, name)
-    photo, chosen = _upright(photo, _choose(photo, face, name))
+    numbers = _numbers(face)
+    by_hand = len(numbers) == 4
+    found = () if by_hand else tuple(find_faces(photo))
+    chosen = _in_box(photo, Box(*numbers), name) if by_hand else _choose(found, face, numbers, name)
+    photo, chosen, found = _upright(photo, chosen, found)
     height, width = photo.shape[:2]
     crop = cut.square(chosen.box, width, height) if cut else _frame(chosen.box, width, height, framing)
     scale = size / crop.width
@@ -174,15 +181,12 @@ def read(
         photo=photo,
         score=chosen.score,
         sha256=hashlib.sha256(content).hexdigest(),
+        faces=None if by_hand else found,
     )
 
 
-def _choose(photo: np.ndarray, wish: str, name: str) -> Face:
-    """The face that the user means."""
-    numbers = _numbers(wish)
-    if len(numbers) == 4:
-        return _in_box(photo, Box(*numbers), name)
-    faces = find_faces(photo)
+def _choose(faces: Sequence[Face], wish: str, numbers: Sequence[float], name: str) -> Face:
+    """The face that the user means, of those that were found."""
     if not faces:
         raise FaceError(f"No face found in {name}. Crop it closer, or give the box with --face X,Y,W,H.")
     if wish in ("left", "right"):
@@ -210,7 +214,7 @@ def _numbers(wish: str) -> list[float]:
     raise UsageError(f'The face "{wish}" is not understood. Give largest, left, right, N, X,Y or X,Y,W,H.')
 
 
-def _at(faces: list[Face], x: float, y: float, name: str) -> Face:
+def _at(faces: Sequence[Face], x: float, y: float, name: str) -> Face:
     """The smallest face whose box holds a point: of two that overlap, the larger has other points."""
     for face in reversed(faces):
         if face.box.contains(x, y):
@@ -242,18 +246,24 @@ def _in_box(photo: np.ndarray, box: Box, name: str) -> Face:
         ) from error
 
 
-def _upright(photo: np.ndarray, face: Face) -> tuple[np.ndarray, Face]:
-    """The photo turned by quarters until the face stands, with the face turned along."""
-    angle = tilt(face.landmarks)
+def _upright(
+    photo: np.ndarray, chosen: Face, others: tuple[Face, ...]
+) -> tuple[np.ndarray, Face, tuple[Face, ...]]:
+    """The photo turned by quarters until the chosen face stands, with the faces turned along."""
+    angle = tilt(chosen.landmarks)
     quarters = math.floor(abs(angle) / (math.pi / 2) + 1 - LYING / (math.pi / 2))
     for _ in range(quarters if angle >= 0 else 4 - quarters):
         width = photo.shape[1]
         photo = np.ascontiguousarray(np.rot90(photo))
-        x, y, z = face.landmarks.T
-        landmarks = np.stack([y, width - x, z], 1)
-        box = Box(face.box.y, width - face.box.x - face.box.width, face.box.height, face.box.width)
-        face = Face(box, landmarks, face.score)
-    return photo, face
+        chosen, others = _turned(chosen, width), tuple(_turned(face, width) for face in others)
+    return photo, chosen, others
+
+
+def _turned(face: Face, width: int) -> Face:
+    """A face after a photo of a width was turned by a quarter, against the clock."""
+    x, y, z = face.landmarks.T
+    box = Box(face.box.y, width - face.box.x - face.box.width, face.box.height, face.box.width)
+    return Face(box, np.stack([y, width - x, z], 1), face.score)
 
 
 def _frame(face: Box, width: int, height: int, framing: Framing) -> Box:

@@ -37,7 +37,8 @@ class FaceFinder:
     """Both detectors and the mesh, on the CPU; loads the packaged weights once (about 1.8 M parameters)."""
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
-        self.short_range, self.full_range, self.mesh = ShortRange(), FullRange(), FaceMesh()
+        with torch.device("meta"):  # the file's numbers take the place of random ones that nobody wants
+            self.short_range, self.full_range, self.mesh = ShortRange(), FullRange(), FaceMesh()
         networks = {"short": self.short_range, "full": self.full_range, "mesh": self.mesh}
         try:
             with safe_open(weights, framework="pt") as file:
@@ -161,7 +162,8 @@ def tilt(landmarks: np.ndarray) -> float:
 def _load(network: nn.Module, file: safe_open, prefix: str) -> None:
     # The triangles lie beside the mesh's weights and belong to no layer.
     names = [name for name in file.keys() if name.startswith(prefix) and name != "mesh.triangles"]  # noqa: SIM118
-    network.load_state_dict({name.removeprefix(prefix): file.get_tensor(name).float() for name in names})
+    weights = {name.removeprefix(prefix): file.get_tensor(name).float() for name in names}
+    network.load_state_dict(weights, assign=True)
     network.eval().requires_grad_(False)
 
 
