@@ -16,7 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,11 @@ class Model:
 
 def portrait(network: UNet, like: Tensor, size: Size) -> tuple[Any, ...]:
     """Keys and values of a portrait's features, made once per video and so no part of a call."""
+    return network.remember(Reference(portrait_features(network, like, size)))
+
+
+def portrait_features(network: UNet, like: Tensor, size: Size) -> tuple[Tensor, ...]:
+    """A portrait's features of zeros (1, tokens, width), block after block."""
     seen = []
     for block in network.spatial_blocks():
         width = block.norm1.weight.shape[0]
@@ -64,7 +69,7 @@ def portrait(network: UNet, like: Tensor, size: Size) -> tuple[Any, ...]:
         seen.append(like.new_zeros(1, (size.side // scale) ** 2, width))
     # The deepest level is as wide as the one above it; the middle block is the deepest one's.
     seen[_middle(network)] = like.new_zeros(1, (size.side // 8) ** 2, 1280)
-    return network.remember(Reference(tuple(seen)))
+    return tuple(seen)
 
 
 def _middle(network: UNet) -> int:
@@ -123,6 +128,9 @@ MODELS = {
 def call(network: UNet, conditions: tuple[Conditions, Conditions], latents: Tensor, t: Tensor) -> Tensor:
     """One guided prediction."""
     full, silent = conditions
+    if silent == Conditions():  # both halves in one batch: weights are fetched only once
+        said = network(latents.repeat(2, 1, 1, 1, 1), t.repeat(2), replace(full, alone=1)).sample
+        return said[:1] + said[1:]
     with_sound = network(latents, t, full).sample
     return with_sound + network(latents, t, silent).sample
 
@@ -142,16 +150,22 @@ def teraflops(model: Model, size: Size) -> tuple[float, float]:
     return counted.get_total_flops() / 1e12, heard.get_total_flops() / 1e12
 
 
-@torch.no_grad()
-def measured(model: Model, dtype: torch.dtype) -> tuple[float, float]:
-    """Seconds of the second of two calls on this CPU, and the process's peak memory in GB."""
+def filled(model: Model, dtype: torch.dtype) -> UNet:
+    """A Backbone of random weights, none of them twice in memory."""
     with torch.device("meta"):
         network = UNet(**model.config)
     chance = torch.Generator().manual_seed(0)
     for holder in network.modules():
         for name, value in list(holder.named_parameters(recurse=False)):
-            filled = torch.empty(value.shape, dtype=dtype).normal_(0, 0.02, generator=chance)
-            setattr(holder, name, torch.nn.Parameter(filled, requires_grad=False))
+            drawn = torch.empty(value.shape, dtype=dtype).normal_(0, 0.02, generator=chance)
+            setattr(holder, name, torch.nn.Parameter(drawn, requires_grad=False))
+    return network
+
+
+@torch.no_grad()
+def measured(model: Model, dtype: torch.dtype) -> tuple[float, float]:
+    """Seconds of the second of two calls on this CPU, and the process's peak memory in GB."""
+    network, chance = filled(model, dtype), torch.Generator().manual_seed(0)
     conditions = model.conditions(network, USUAL)
     latents = torch.randn(1, USUAL.frames, 4, USUAL.side, USUAL.side, generator=chance).to(dtype)
     seconds = 0.0

@@ -24,6 +24,19 @@ def found() -> Comparison:
 def test_every_stage_of_a_video_is_timed(found: Comparison) -> None:
     assert found.first.frames == 15
     assert all(seconds > 0 for seconds in astuple(found.first.stages))
+
+
+def test_the_arithmetic_of_a_stage_is_counted_there_and_nowhere_else(found: Comparison) -> None:
+    assert found.against is not None
+    first, against = found.first.teraflops, found.against.teraflops
+    assert first.reference == against.reference > 0  # no step and no guidance changes it
+    # Four guided steps ask eight times, one without guidance asks once; nothing of ReferenceNet is in either.
+    assert first.denoise == pytest.approx(8 * against.denoise, rel=0.05)
+    assert first.portrait > 0 and first.sound > 0 and first.encode == 0
+    assert found.first.share_of_peak == found.first.shares.denoise < 1
+
+
+def test_first_frame_and_pace_are_told(found: Comparison) -> None:
     assert found.first.first_frame > 0 and found.first.per_second > 0
 
 

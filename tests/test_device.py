@@ -119,3 +119,24 @@ def test_a_graphics_processor_is_chosen_by_itself_and_tells_its_memory() -> None
     chosen = device.choose()
     assert chosen.device.type == "cuda"
     assert (device.memory(chosen.device).total or 0) > 2**30
+
+
+def test_a_processor_fetches_at_once() -> None:
+    line = device.Line(torch.device("cpu"))
+    with line.at_work():
+        coming = line.fetch(torch.arange(3) * 2)
+    assert coming().tolist() == [0, 2, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics processor")
+def test_a_line_of_its_own_sees_what_was_asked_before_and_is_fetched_whole() -> None:
+    place = device.choose().device
+    line = device.Line(place)
+    large = torch.ones(2048, 2048, device=place) @ torch.ones(2048, 2048, device=place)
+    with line.at_work():
+        coming = line.fetch(large * 2)
+    with line.at_work():
+        later = line.fetch(large * 3)
+    assert coming().is_pinned()
+    assert (coming() == 4096).all() and (later() == 6144).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emo_cli import memory
+from emo_cli import device, memory
 from emo_cli.errors import DeviceError
 from emo_cli.memory import Need
 from emo_cli.networks.codec import PictureCodec
@@ -83,6 +83,7 @@ def test_what_does_not_fit_is_told_with_its_size() -> None:
 
 
 def test_the_processor_sets_no_limit_of_its_own() -> None:
-    assert memory.planned(tiny("mini"), 64) is None
+    here = device.choose("cpu")
+    assert memory.planned(tiny("mini"), here, 64) is None
     with pytest.raises(DeviceError):
-        memory.planned(tiny("mini"), 64, allowed=1e-6)
+        memory.planned(tiny("mini"), here, 64, allowed=1e-6)

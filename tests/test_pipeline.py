@@ -60,8 +60,8 @@ def test_other_sound_gives_other_frames(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_guidance_of_one_asks_the_network_once_per_step(kind: str) -> None:
     pipeline = tiny(kind)
-    asked = []
-    handle = pipeline.backbone.register_forward_hook(lambda *_: asked.append(1))
+    asked: list[int] = []  # one per clip: both halves may go as one batch
+    handle = pipeline.backbone.register_forward_hook(lambda _, given, said: asked.extend([1] * len(given[0])))
     motions(pipeline, sound(6), steps=2, guidance=1.0)
     single = len(asked)
     motions(pipeline, sound(6), steps=2, guidance=2.0)

@@ -258,6 +258,12 @@ def test_faces_are_listed_largest_first(couple: bytes) -> None:
     assert first.box.area > second.box.area
 
 
+def test_a_portrait_tells_of_all_faces_and_nobody_looks_for_them_twice(couple: bytes) -> None:
+    first, second = portrait.read(couple, face="2").faces or ()
+    assert first.box.area > second.box.area
+    assert portrait.read(couple, face="560,130,190,210").faces is None  # only inside the box
+
+
 @pytest.mark.parametrize(
     ("wish", "sentence"),
     [("3", "from 1 to 2"), ("0", "from 1 to 2"), ("5,5", "no face at 5,5"), ("880,490,15,15", "No face found"),

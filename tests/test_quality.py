@@ -12,19 +12,20 @@ from emo_cli.networks.reuse import Reuse
 from emo_cli.networks.unet import Conditions
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.quality import BEST, PRESETS, Preset, Shortcuts, preset, wanted
+from emo_cli.segments.scene import AtOnce
 from test_pipeline import latents, motions, sound
 from tiny_pipeline import tiny
 
 KINDS = ("mini", "emo", "echomimic")
 
 
-def calls(pipeline: EmoPipeline, frames: int, **settings: object) -> int:
-    """How often the Backbone is asked."""
-    asked: list[int] = []
-    handle = pipeline.backbone.register_forward_hook(lambda *_: asked.append(1))
+def asked(pipeline: EmoPipeline, frames: int, **settings: object) -> list[int]:
+    """How many clips the Backbone is asked about, call after call."""
+    clips: list[int] = []
+    handle = pipeline.backbone.register_forward_hook(lambda _, given, said: clips.append(len(given[0])))
     motions(pipeline, sound(frames), **settings)
     handle.remove()
-    return len(asked)
+    return clips
 
 
 def flops(pipeline: EmoPipeline, **settings: object) -> int:
@@ -36,8 +37,8 @@ def flops(pipeline: EmoPipeline, **settings: object) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_outside_the_interval_ask_only_with_the_sound(kind: str) -> None:
     pipeline = tiny(kind)
-    everything = calls(pipeline, 6, steps=4)
-    assert calls(pipeline, 6, steps=4, shortcuts=Shortcuts(silent=(0.0, 0.5))) == everything * 3 // 4
+    everything = sum(asked(pipeline, 6, steps=4))
+    assert sum(asked(pipeline, 6, steps=4, shortcuts=Shortcuts(silent=(0.0, 0.5)))) == everything * 3 // 4
 
 
 @pytest.mark.parametrize("kind", ("mini", "emo"))
@@ -109,9 +110,18 @@ def test_a_video_made_at_its_best_is_the_one_made_without_a_word(kind: str) -> N
 @pytest.mark.parametrize("at_once", (2, 3, 99))
 def test_windows_of_one_step_give_the_same_frames_in_any_batch(at_once: int) -> None:
     pipeline = tiny("echomimic")
-    single, batched = (latents(pipeline, sound(23), windows=number) for number in (1, at_once))
-    assert calls(pipeline, 23, windows=at_once) < calls(pipeline, 23)
+    single, batched = (latents(pipeline, sound(23), at_once=AtOnce(number)) for number in (1, at_once))
+    assert len(asked(pipeline, 23, at_once=AtOnce(at_once))) < len(asked(pipeline, 23))
     assert torch.allclose(single, batched, atol=1e-4)
+
+
+def test_both_halves_of_guidance_give_the_same_frames_together_and_apart() -> None:
+    pipeline = tiny("echomimic")
+    together, apart = (AtOnce(2, halves=halves) for halves in (True, False))
+    assert torch.allclose(
+        latents(pipeline, sound(13), at_once=together), latents(pipeline, sound(13), at_once=apart), atol=1e-5
+    )
+    assert 2 * len(asked(pipeline, 13, at_once=together)) == len(asked(pipeline, 13, at_once=apart))
 
 
 def test_what_the_user_asks_for_wins_over_the_word() -> None:

@@ -17,29 +17,30 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import credentials, device, landmark_images, memory, pipes, provenance, speech, video
+from emo_cli import credentials, device, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
-from emo_cli.checkpoints import describe, open_model
+from emo_cli.checkpoints import describe
 from emo_cli.credentials import Identity
 from emo_cli.device import Placement
 from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
+from emo_cli.loading import Loaded, Way
 from emo_cli.loudness import loudness
-from emo_cli.networks.codec import PictureCodec, Strength
+from emo_cli.networks.codec import Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
 from emo_cli.quality import PRESETS, Quality, wanted
 from emo_cli.regions import FaceCut
-from emo_cli.segments.scene import Settings
+from emo_cli.segments.scene import ONE_WINDOW, AtOnce, Settings
 from emo_cli.separation import Separator
 from emo_cli.speech import Sound
 from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.video import Frame
 from emo_cli.vocals import Vocals
-from emo_cli.weights import fingerprint, locate
+from emo_cli.weights import locate
 
 CERTAIN = 0.95  # human faces score above, animals mostly below
 
@@ -48,8 +49,8 @@ CERTAIN = 0.95  # human faces score above, animals mostly below
 class AnimateOptions:
     """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh.
 
-    max_memory: GB that the model may fill; sign: by whom, see `credentials.identity`. photo or sound may be `-` for
-    standard input, output for standard output.
+    max_memory: GB that the model may fill; offload, compile: see loading.py; sign: by whom, see
+    `credentials.identity`. photo or sound may be `-` for standard input, output for standard output.
     """
 
     photo: Path
@@ -77,6 +78,8 @@ class AnimateOptions:
     device: str = "auto"
     dtype: str = "auto"
     max_memory: float | None = None
+    offload: bool = False
+    compile: bool = False
     overwrite: bool = False
     download: bool = False
     sign: str | None = None
@@ -153,23 +156,6 @@ class Silence:
     def warn(self, sentence: str) -> None: ...
 
 
-class Loaded:
-    """Keeps the model of the last video in memory, for the next one. weights: its fingerprint."""
-
-    def __init__(self) -> None:
-        self.weights = ""
-        self._asked: tuple[Path, str, Placement] | None = None
-        self._pipeline: EmoPipeline | None = None
-
-    def open(self, folder: Path, name: str, place: Placement) -> EmoPipeline:
-        """The model of a folder, where it shall compute; another one that is loaded goes first."""
-        if self._pipeline is None or self._asked != (folder, name, place):
-            self._pipeline = None
-            self._pipeline = open_model(folder, name).to(place.device, place.dtype)
-            self._asked, self.weights = (folder, name, place), fingerprint(folder)
-        return self._pipeline
-
-
 def animate(
     options: AnimateOptions,
     progress: Progress | None = None,
@@ -198,17 +184,18 @@ def animate(
     progress.stage("loading the model")
     with device.memory_guard(place.device), device.cores_for(family.threads):
         loaded = loaded or Loaded()
-        pipeline = loaded.open(folder, options.model, place)
-        windows = _at_once(pipeline, portrait, options)
-        return perform(pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign, windows)
+        ready = loaded.open(folder, options.model, way(options, place), portrait.image.shape[0])
+        for sentence in ready.notes:
+            progress.warn(sentence)
+        return perform(
+            ready.pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign,
+            ready.at_once, device.is_card(place.device),
+        )  # fmt: skip
 
 
-def _at_once(pipeline: EmoPipeline, portrait: Portrait, options: AnimateOptions) -> int:
-    """How many windows the memory allows at once; the codec learns how many pictures. DeviceError if it is short."""
-    plan = memory.planned(pipeline, portrait.image.shape[0], options.max_memory)
-    if plan is not None and isinstance(pipeline.codec, PictureCodec):
-        pipeline.codec.chunk = plan.pictures
-    return 1 if plan is None else plan.windows
+def way(options: AnimateOptions, place: Placement) -> Way:
+    """How the user wants the model to compute."""
+    return Way(place, options.max_memory, options.offload, options.compile)
 
 
 def hear(options: AnimateOptions, family: Family) -> Sound:
@@ -238,14 +225,15 @@ def perform(
     weights: str | None = None,
     unfinished: Path | None = None,
     sign: Identity | None = None,
-    windows: int = 1,
+    at_once: AtOnce = ONE_WINDOW,
+    card: bool = False,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
 
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
     for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
     goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into the video.
-    windows: see `Settings`.
+    at_once: see `Settings`. card: whether the model is on a graphics card.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -271,7 +259,7 @@ def perform(
         region=recipe.region,
         driving=driving,
         shortcuts=wanted(pipeline.family, options.quality).shortcuts,
-        windows=windows,
+        at_once=at_once,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
     plan = pipeline.plan(heard)
@@ -287,11 +275,11 @@ def perform(
     tags = provenance.tags(recipe)
     finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
     if options.path == pipes.STANDARD:
-        written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags)
+        written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags, card)
     elif kept:
         written = kept.write(options.path, shown, recipe.fps, sound, tags, finish)
     else:
-        written = video.write(options.path, shown, recipe.fps, sound, tags, options.overwrite, finish)
+        written = video.write(options.path, shown, recipe.fps, sound, tags, options.overwrite, finish, card)
     timings = Timings(ready - began, time.perf_counter() - ready)
     return Video(
         path=written.path,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, get_type_hints
@@ -19,21 +20,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from emo_cli import animate, device, speech, video
 from emo_cli.animate import AnimateOptions
-from emo_cli.checkpoints import describe, open_model
+from emo_cli.checkpoints import describe
 from emo_cli.errors import UsageError
+from emo_cli.loading import Loaded
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.quality import Preset, wanted
-from emo_cli.segments.scene import Settings
+from emo_cli.segments.scene import AtOnce, Settings
 from emo_cli.speech import Sound, Speech
 from emo_cli.weights import locate
 
-MATRIX = 1024  # side of the square matrices whose product shows what the machine can do
+MATRIX, CARDS_MATRIX = 1024, 8192  # sides of the square matrices whose product shows what a device can do
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Seconds for the whole sound, per stage. portrait, sound and reference are needed once per video.
+    """One figure per stage, for the whole sound. portrait, sound and reference are needed once per video.
 
     portrait: reading the photo, finding the face; sound: reading it and hearing what is said; reference: ReferenceNet
     on the portrait; denoise, decode, encode: the frames' motion, their pictures, the file.
@@ -52,8 +54,10 @@ class Bench:
     """What one setting costs.
 
     per_second: seconds of work per second of video, everything but loading; loading: opening the model, s; first_frame:
-    from the command's files to the first frame, the model being loaded, s; teraflop_per_frame: arithmetic of the
-    networks; share_of_peak: of the denoising against what a large matrix product reaches here; peak memory in GB.
+    from the command's files to the first frame, the model being loaded, s; stages: seconds; teraflops, shares: the
+    networks' arithmetic stage by stage, and what part it is of the arithmetic that a large matrix product does here in
+    the stage's time (next to nothing where no network works); teraflop_per_frame: of all stages; share_of_peak: of the
+    denoising; memory, video_memory: GB at the most, of the process, so of both settings where two are measured.
     """
 
     model: str
@@ -69,6 +73,8 @@ class Bench:
     first_frame: float
     per_second: float
     stages: Stages
+    teraflops: Stages
+    shares: Stages
     teraflop_per_frame: float
     teraflops_at_peak: float
     share_of_peak: float
@@ -123,7 +129,9 @@ class Setting:
     """One setting on its way through the measurement: opened once, timed several times."""
 
     pipeline: EmoPipeline
+    at_once: AtOnce
     loading: float
+    memory: tuple[int | None, int | None]
 
     def __init__(self, options: AnimateOptions, words: str) -> None:
         self.options, self.words = options, words
@@ -134,7 +142,9 @@ class Setting:
         began = time.perf_counter()
         folder = locate(self.options.model)
         self.family = describe(folder, self.options.model)
-        self.pipeline = open_model(folder, self.options.model).to(self.place.device, self.place.dtype)
+        way, size = animate.way(self.options, self.place), self.options.size or self.family.size
+        ready = Loaded().open(folder, self.options.model, way, size)
+        self.pipeline, self.at_once = ready.pipeline, ready.at_once
         self.loading = time.perf_counter() - began
         self.first_frame = min(self._until_the_first_frame() for _ in range(2))
 
@@ -144,15 +154,23 @@ class Setting:
             began = time.perf_counter()
             portrait, sound = self._read()
             options = replace(self.options, output=Path(folder) / "video.mp4")
-            self.video = animate.perform(self.pipeline, portrait, sound, options, began=began)
-            return time.perf_counter() - began
+            self.video = animate.perform(
+                self.pipeline, portrait, sound, options, began=began, at_once=self.at_once,
+                card=device.is_card(self.place.device),
+            )  # fmt: skip
+            took = time.perf_counter() - began
+        self.memory = (device.peak_memory(), device.peak_memory(self.place.device))
+        return took
 
     def result(self, walls: list[float]) -> Bench:
         """All figures; the stages are timed here, one after another."""
         with self._cores():
-            stages = self._stages()
+            stages = self._walk(Clock(self.place.device).lap)
             peak = matrix_speed(self.place.device, self.place.dtype)
-            teraflops = self._teraflops()
+            with FlopCounterMode(display=False) as counter:
+                teraflops = self._walk(Tally(counter).lap)
+        pairs = zip(astuple(teraflops), astuple(stages), strict=True)
+        shares = Stages(*(work / (seconds * peak) for work, seconds in pairs))
         made, family, effort = self.video, self.family, self._effort()
         return Bench(
             model=family.name,
@@ -168,11 +186,13 @@ class Setting:
             first_frame=self.first_frame,
             per_second=median(walls) / made.seconds,
             stages=stages,
-            teraflop_per_frame=teraflops / made.frames,
+            teraflops=teraflops,
+            shares=shares,
+            teraflop_per_frame=sum(astuple(teraflops)) / made.frames,
             teraflops_at_peak=peak,
-            share_of_peak=teraflops / (stages.denoise * peak),
-            memory=gigabytes(device.peak_memory()),
-            video_memory=gigabytes(device.peak_memory(self.place.device)),
+            share_of_peak=shares.denoise,
+            memory=gigabytes(self.memory[0]),
+            video_memory=gigabytes(self.memory[1]),
         )
 
     def _cores(self) -> AbstractContextManager[int]:
@@ -187,7 +207,11 @@ class Setting:
     def _settings(self) -> Settings:
         effort = self._effort()
         return Settings(
-            seed=self.options.seed or 0, steps=effort.steps, guidance=effort.guidance, shortcuts=effort.shortcuts
+            seed=self.options.seed or 0,
+            steps=effort.steps,
+            guidance=effort.guidance,
+            shortcuts=effort.shortcuts,
+            at_once=self.at_once,
         )
 
     def _effort(self) -> Preset:
@@ -201,34 +225,38 @@ class Setting:
             next(frames)
             return time.perf_counter() - began
 
-    def _stages(self) -> Stages:
-        clock = Clock(self.place.device)
+    def _walk(self, lap: Callable[[], float]) -> Stages:
+        """Go through all stages one after another; `lap` gives the figure of each when it has ended."""
         portrait = animate.frame(self.options, self.family)
-        in_portrait = clock.lap()
+        in_portrait = lap()
         sound = animate.hear(self.options, self.family)
         heard = self._heard(sound)
-        in_sound = clock.lap()
+        in_sound = lap()
         canvas = self.pipeline.codec.open(portrait)
-        self.pipeline.reference_net.look(canvas.reference.to(self.place.device, self.place.dtype))
-        in_reference = clock.lap()
+        seen = self.pipeline.look(portrait, canvas)
+        in_reference = lap()
         settings = self._settings()
-        motions = list(self.pipeline.denoised(portrait, heard, settings, canvas))
-        in_denoise = clock.lap()
+        motions = list(self.pipeline.denoised(portrait, heard, settings, canvas, seen=seen))
+        in_denoise = lap()
         decode = self.pipeline.codec.decode
         pictures = [frame for motion in motions for frame in decode(canvas, motion, settings.strength)]
-        in_decode = clock.lap()
+        in_decode = lap()
         with tempfile.TemporaryDirectory() as folder:
             video.write(Path(folder) / "video.mp4", pictures, self.family.fps, sound, {})
-        return Stages(in_portrait, in_sound, in_reference, in_denoise, in_decode, clock.lap())
+        return Stages(in_portrait, in_sound, in_reference, in_denoise, in_decode, lap())
 
-    def _teraflops(self) -> float:
-        """Arithmetic of the networks for the whole sound, attention included."""
-        portrait, sound = self._read()
-        heard, canvas = self._heard(sound), self.pipeline.codec.open(portrait)
-        with FlopCounterMode(display=False) as counter:
-            for _ in self.pipeline.denoised(portrait, heard, self._settings(), canvas):
-                pass
-        return counter.get_total_flops() / 1e12
+
+class Tally:
+    """TFLOP between one call of `lap` and the next, attention included."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        self.counter, self.before = counter, 0
+
+    def lap(self) -> float:
+        """Since the last lap."""
+        now = self.counter.get_total_flops()
+        work, self.before = now - self.before, now
+        return work / 1e12
 
 
 class Clock:
@@ -248,13 +276,14 @@ class Clock:
 
 def matrix_speed(place: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
     """TFLOP/s of a product of large square matrices, the best of a few: what this device can do at most."""
-    matrix = torch.randn(MATRIX, MATRIX, device=place, dtype=dtype)
+    side = CARDS_MATRIX if device.likes_batches(place) else MATRIX
+    matrix = torch.randn(side, side, device=place, dtype=dtype)
     clock, best = Clock(place), float("inf")
     for _ in range(rounds):
         clock.lap()
         matrix @ matrix
         best = min(best, clock.lap())
-    return 2 * MATRIX**3 / best / 1e12
+    return 2 * side**3 / best / 1e12
 
 
 def gigabytes(size: int | None) -> float | None:

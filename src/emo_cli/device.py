@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -136,6 +136,67 @@ def memory(place: torch.device) -> Memory:
 def budget(place: torch.device) -> int | None:
     """Bytes that a model may fill on a device with memory of its own; None for the processor, which can swap."""
     return None if place.type == "cpu" else memory(place).total
+
+
+def pinned(tensor: torch.Tensor, place: torch.device) -> torch.Tensor:
+    """The tensor in main memory, where a graphics card can fetch it by itself if it is one that can."""
+    there = tensor.cpu()
+    return there.pin_memory() if place.type == "cuda" else there
+
+
+class Line:
+    """Work of one thread that a graphics card does beside that of others; elsewhere work is done at once.
+
+    Without a line of its own, a thread that fetches its pictures would wait for all that another has asked for too.
+    """
+
+    def __init__(self, place: torch.device) -> None:
+        self._stream = torch.cuda.Stream(place) if place.type == "cuda" else None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """What is asked for inside the block stands in this line."""
+        if self._stream is None:
+            yield
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        with torch.cuda.stream(self._stream):
+            yield
+
+    def fetch(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to copy a tensor to main memory, inside the block; what is given back waits until it is there."""
+        if self._stream is None:
+            return tensor.cpu
+        there = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        there.copy_(tensor, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record(self._stream)
+
+        def waited() -> torch.Tensor:
+            arrived.synchronize()
+            return there
+
+        return waited
+
+
+def lacks_compiler(place: torch.device) -> str | None:
+    """What torch.compile needs for a device and does not find; None where all is there."""
+    if place.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return None if has_triton() else "triton"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception:
+        return "a C++ compiler (g++ or clang++)"
+    return None
+
+
+def is_card(place: torch.device) -> bool:
+    """Whether it is a graphics card, which may have an encoder of its own."""
+    return place.type == ANY_CARD
 
 
 def likes_batches(place: torch.device) -> bool:

@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from emo_cli import animate, clips, device, portrait, scratch, speech
 from emo_cli.animate import AnimateOptions
-from emo_cli.checkpoints import describe, open_model
+from emo_cli.checkpoints import describe
 from emo_cli.errors import OutputError, WeightsError
 from emo_cli.face import Face
 from emo_cli.face.found import overlap
 from emo_cli.face.pose import Pose, pose
 from emo_cli.family import Family
+from emo_cli.loading import Loaded
 from emo_cli.loudness import loudness, voice_share
 from emo_cli.portrait import Box, Portrait
 from emo_cli.speech import Sound
@@ -184,11 +185,11 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
         device.memory_guard(place.device),
         device.cores_for(family.threads),
     ):
-        pipeline = open_model(folder, options.model).to(place.device, place.dtype)
+        ready = Loaded().open(folder, options.model, animate.way(options, place), framed.image.shape[0])
         opened = time.perf_counter() - began
         try:
             wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
-            done = animate.perform(pipeline, framed, part, wishes, watch)
+            done = animate.perform(ready.pipeline, framed, part, wishes, watch, at_once=ready.at_once)
         except _Enough:
             steps = (options.steps or family.steps) * sum(1 for _ in clips.plan(sample, family).segments)
             return round(opened + watch.elapsed / watch.steps * steps * made / sample, 1)

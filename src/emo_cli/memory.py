@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from emo_cli import device
+from emo_cli import device, offload
+from emo_cli.device import Placement
 from emo_cli.errors import DeviceError
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.codec import PictureCodec
@@ -32,24 +33,33 @@ MOST_WINDOWS, MOST_PICTURES = 8, 4
 @dataclass(frozen=True)
 class Need:
     """Bytes. weights: of all networks; call: the Backbone's largest moment for one window, the portrait's keys and
-    values included; picture: the same of drawing one picture; windows, pictures: how many are made at once."""
+    values included; picture: the same of drawing one picture; windows, pictures: how many are made at once; halves: how
+    many of the two halves of guidance are in one batch, most: how many may be; resident:
+    what of the weights is on the device at once where layers wait in main memory; offloaded: whether they do.
+    """
 
     weights: int
     call: int
     picture: int
     windows: int = 1
     pictures: int = 1
+    halves: int = 1
+    most: int = 1
+    resident: int = 0
+    offloaded: bool = False
 
     @property
     def total(self) -> int:
         """The largest moment: drawing runs beside the next segment's denoising."""
-        return self.weights + self.windows * self.call + self.pictures * self.picture
+        weights = self.resident if self.offloaded else self.weights
+        return weights + self.windows * self.halves * self.call + self.pictures * self.picture
 
 
 def need(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> Need:
     """What a model needs for pictures of `size` pixels a side with its large networks in a precision."""
     networks = [part.autoencoder if isinstance(part, PictureCodec) else part for part in pipeline.parts().values()]
-    large = (pipeline.backbone, pipeline.reference_net, getattr(pipeline.codec, "autoencoder", None))
+    layered = (pipeline.backbone, pipeline.reference_net)
+    large = (*layered, getattr(pipeline.codec, "autoencoder", None))
     weights = 0
     for network in networks:
         if isinstance(network, nn.Module):
@@ -57,28 +67,37 @@ def need(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> Need:
             weights += numbers * (dtype if any(network is one for one in large) else torch.float32).itemsize
     codec = pipeline.codec
     picture = _picture(pipeline, codec, size, dtype) if isinstance(codec, PictureCodec) else size * size * 3 * 4
-    return Need(weights, _call(pipeline, size, dtype), picture)
+    waiting = sum(value.numel() for network in layered for value in network.state_dict().values()) * dtype.itemsize
+    resident = weights - waiting + sum(offload.resident(network, dtype) for network in layered)
+    most = 2 if pipeline.family.chaining == "blend" else 1
+    return Need(weights, _call(pipeline, size, dtype), picture, most=most, resident=resident)
 
 
-def planned(pipeline: EmoPipeline, size: int, allowed: float | None = None) -> Need | None:
+def planned(
+    pipeline: EmoPipeline, place: Placement, size: int, allowed: float | None = None, offloaded: bool = False
+) -> Need | None:
     """What is done at once where a device's memory, or the user with `allowed` GB, sets a limit; None without one.
 
-    Raises DeviceError when a model is too large for it.
+    offloaded: let layers wait in main memory in any case; without it they do where all would not fit. Raises
+    DeviceError when a model is too large.
     """
-    place = pipeline.backbone.device
-    limit = device.budget(place) if allowed is None else int(allowed * 1e9)
+    limit = device.budget(place.device) if allowed is None else int(allowed * 1e9)
     if limit is None:
         return None
-    needed = need(pipeline, size, pipeline.backbone.dtype)
-    return fitted(needed, limit, several=device.likes_batches(place))
+    needed = replace(need(pipeline, size, place.dtype), offloaded=offloaded)
+    has_memory = device.budget(place.device) is not None
+    return fitted(needed, limit, device.likes_batches(place.device), has_memory and offload.is_possible())
 
 
-def fitted(needed: Need, limit: int, several: bool) -> Need:
+def fitted(needed: Need, limit: int, several: bool, may_wait: bool = False) -> Need:
     """As many windows and pictures at once as a limit in bytes allows.
 
-    several: whether batches of windows pay at all. Raises DeviceError, which tells what would fit, if one is too much.
+    several: whether batches of windows pay at all; may_wait: whether layers may be offloaded where all do not fit.
+    Raises DeviceError, which tells what would fit, if one is too much.
     """
     room = limit * (1 - RESERVE)
+    if needed.total > room and may_wait:
+        needed = replace(needed, offloaded=True)
     if needed.total > room:
         raise DeviceError(
             f"The model needs about {needed.total / 1e9:.1f} GB here (computed: {needed.weights / 1e9:.1f} GB of "
@@ -86,8 +105,10 @@ def fitted(needed: Need, limit: int, several: bool) -> Need:
             "Take a smaller --size, --dtype bfloat16 or float16, a smaller --model, or --device cpu."
         )
     chosen = needed
-    for change in ({"pictures": MOST_PICTURES}, *({"windows": n} for n in range(2, MOST_WINDOWS + 1) if several)):
-        wider = replace(chosen, **change)
+    numbers = [(1, 1, needed.most), (1, MOST_PICTURES, needed.most)]
+    numbers += [(windows, MOST_PICTURES, needed.most) for windows in range(2, MOST_WINDOWS + 1) if several]
+    for windows, pictures, halves in numbers:
+        wider = replace(chosen, windows=windows, pictures=pictures, halves=halves)
         chosen = wider if wider.total <= room else chosen
     return chosen
 

@@ -32,7 +32,7 @@ from emo_cli.networks.conditions import (
     SpeedLayers,
     WindowProjection,
 )
-from emo_cli.networks.unet import UNet
+from emo_cli.networks.unet import Reference, UNet
 from emo_cli.regions import face_rectangle
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
@@ -125,10 +125,16 @@ class EmoPipeline:
         named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "family"}
         return {name: part for name, part in named.items() if part is not None}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Self:
-        """Move to a device. `dtype` is for the Backbone and ReferenceNet; small parts and tables stay float32."""
+    def to(
+        self, device: torch.device | str, dtype: torch.dtype = torch.float32, stay: Sequence[nn.Module] = ()
+    ) -> Self:
+        """Move to a device. `dtype` is for the Backbone and ReferenceNet; small parts and tables stay float32.
+
+        stay: parts that are left as they are.
+        """
         place = torch.device(device)
-        for name, part in self.parts().items():
+        moving = {name: part for name, part in self.parts().items() if not any(part is one for one in stay)}
+        for name, part in moving.items():
             heavy = name in ("backbone", "reference_net", "codec") and not isinstance(part, FlowCodec)
             if isinstance(part, PictureCodec):
                 part.to(place, dtype)
@@ -165,8 +171,12 @@ class EmoPipeline:
         callback: Callback | None = None,
         diary: Diary | None = None,
         warn: Callable[[str], None] = unheard,
+        seen: Reference | None = None,
     ) -> Iterator[Motion]:
-        """What the codec draws, segment by segment: all that this model looks at besides the sound, found here."""
+        """What the codec draws, segment by segment: all that this model looks at besides the sound, found here.
+
+        seen: what `look` gave, for callers who have asked it already.
+        """
         regions = self._regions(portrait, settings)
         return self.motions(
             canvas,
@@ -180,7 +190,13 @@ class EmoPipeline:
             embedding=self._embedding(portrait),
             diary=diary,
             warn=warn,
+            seen=seen,
         )
+
+    @torch.no_grad()
+    def look(self, portrait: Portrait, canvas: Canvas) -> Reference:
+        """What ReferenceNet sees of a portrait, once per video."""
+        return self._look(canvas, self._identity(self._embedding(portrait)))
 
     @torch.no_grad()
     def motions(
@@ -197,6 +213,7 @@ class EmoPipeline:
         drawings: Drawings | None = None,
         diary: Diary | None = None,
         warn: Callable[[str], None] = unheard,
+        seen: Reference | None = None,
     ) -> Iterator[Motion]:
         """Motion per segment for features (frames or more, tokens, width); the codec draws it.
 
@@ -212,7 +229,7 @@ class EmoPipeline:
                 yield last.motion
 
         def segments(before: Made | None) -> Iterator[Made]:
-            scene = self._scene(canvas, mask, features, settings, masks, embedding, drawings)
+            scene = self._scene(canvas, mask, features, settings, masks, embedding, drawings, seen)
             return make(scene, plan, callback or (lambda frames, step: None), before)
 
         for made in finite_segments(segments, last, partial(self._widen, warn)):
@@ -229,12 +246,13 @@ class EmoPipeline:
         masks: RegionMasks | None,
         embedding: Tensor | None,
         drawings: Drawings | None,
+        seen: Reference | None,
     ) -> Scene:
         """All that stays the same for a video's segments, in the networks' present precision."""
         place, dtype = self.backbone.device, self.backbone.dtype
         identity, strength = self._identity(embedding), settings.strength
-        person = None if identity is None else self.reference_net.recognise(identity.person)
-        reference = self.reference_net.look(canvas.reference.to(place, dtype), person)
+        known = seen is not None and seen.hidden[0].dtype == dtype
+        reference = seen if seen is not None and known else self._look(canvas, identity)
         return Scene(
             family=self.family,
             settings=settings,
@@ -252,14 +270,20 @@ class EmoPipeline:
             identity=identity,
             codec=self.codec if isinstance(self.codec, PictureCodec) else None,
         )
+
+    def _look(self, canvas: Canvas, identity: Identity | None) -> Reference:
+        network = self.reference_net
+        person = None if identity is None else network.recognise(identity.person)
+        return network.look(canvas.reference.to(network.device, network.dtype), person)
+
     def _widen(self, warn: Callable[[str], None]) -> bool:
         """The networks in a precision with more room for large numbers; False when they are in float32 already."""
-        place, narrow = self.backbone.device, self.backbone.dtype
-        wider = device.wider(narrow, place)
+        narrow = self.backbone.dtype
+        wider = device.wider(narrow, self.backbone.device)
         if wider is None:
             return False
         for network in (self.backbone, self.reference_net):  # the codec, at work in another thread, guards itself
-            network.to(place, wider)
+            network.to(wider)  # where its weights lie they stay: offloaded ones wait in main memory
         before, now = (str(dtype).removeprefix("torch.") for dtype in (narrow, wider))
         warn(f"In {before} the model's numbers left its range; the rest is made in {now}.")
         return True

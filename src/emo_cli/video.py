@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_cli import ffmpeg, pipes, scratch, tracks
+from emo_cli import encoders, ffmpeg, pipes, scratch, tracks
 from emo_cli.errors import InputError, OutputError, UsageError
 
 Frame = NDArray[np.uint8]
@@ -73,7 +73,7 @@ class _Container:
 
 
 _YUV = ("-pix_fmt", "yuv420p")
-_H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", *_YUV)
+_H264 = encoders.PROCESSORS
 _SOON = ("-deadline", "realtime", "-cpu-used", "6", "-row-mt", "1")
 _VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_SOON, *_YUV)
 _AAC = ("-c:a", "aac", "-b:a", "192k")
@@ -130,6 +130,7 @@ def write(
     tags: Mapping[str, str] = NO_TAGS,
     overwrite: bool = False,
     finish: Finish | None = None,
+    card: bool = False,
 ) -> Written:
     """Encodes frames, as they come, beside the original sound; `path` appears only when all is done.
 
@@ -137,15 +138,17 @@ def write(
     twice, since H.264 colour needs even sides. fps: 1 to 240. sound: its packets as they are where the container
     takes them, else encoded, and trimmed or filled with silence to the length of the pictures. tags: title, comment,
     ... (keys are stored in lower case). The suffix chooses the kind: .mp4, .mov, .mkv, .webm. finish: may change
-    the whole file before it gets its name. Whatever goes wrong, Ctrl-C included, the partial file is removed. Raises
-    OutputError (place, disk, ffmpeg, frames) and whatever the frames raise.
+    the whole file before it gets its name. card: a graphics card makes the frames and may encode them too.
+
+    Whatever goes wrong, Ctrl-C included, the partial file is removed. Raises OutputError (place, disk, ffmpeg, frames)
+    and whatever the frames raise.
     """
     check_output(path, overwrite)
     container, rate = _container(path), _rate(fps)
     with contextlib.ExitStack() as held:
         part = whole = held.enter_context(_part(path))
         expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
-        count = _encode(frames, rate, sound, expected, tags, container, f"file:{part}")
+        count = _encode(frames, rate, sound, expected, tags, container, f"file:{part}", card=card)
         if sound is not None and count != expected:
             # The frames were not as many as the sound is long.
             whole = held.enter_context(_part(path))
@@ -209,6 +212,7 @@ def stream(
     fps: float,
     sound: Track | None = None,
     tags: Mapping[str, str] = NO_TAGS,
+    card: bool = False,
 ) -> Written:
     """Like `write`, but a fragmented MP4 into an open file or pipe, playable while it grows.
 
@@ -219,7 +223,7 @@ def stream(
     rate = _rate(fps)
     expected = frame_count(sound.seconds, float(rate)) if sound is not None else 0
     try:
-        count = _encode(frames, rate, sound, expected, tags, _FRAGMENTED, "pipe:1", target)
+        count = _encode(frames, rate, sound, expected, tags, _FRAGMENTED, "pipe:1", target, card)
     except OutputError as error:
         if pipes.reader_is_gone(target):
             raise BrokenPipeError("The reader of the video has had enough.") from error
@@ -326,25 +330,17 @@ def _encode(
     container: _Container,
     target: str,
     output: int | IO[bytes] = subprocess.DEVNULL,
+    card: bool = False,
 ) -> int:
     rest = iter(frames)
     first = next(rest, None)
     if first is None:
         raise OutputError("There were no frames to write; check that the sound is not empty.")
     height, width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
-    pictures = [
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        str(rate),
-        "-i",
-        "pipe:0",
-    ]
-    codec = ("-vf", _COLOUR, *container.video)
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
+    pictures = [*raw, "-r", str(rate), "-i", "pipe:0"]
+    encoder_words = encoders.h264(card, width, height) if container.video == _H264 else container.video
+    codec = ("-vf", _COLOUR, *encoder_words)
     command = _command(pictures, codec, sound, expected / rate, tags, container, target)
     with ffmpeg.running(command, feed=True, output=output) as encoder:
         count, alive = 0, True

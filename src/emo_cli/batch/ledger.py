@@ -20,7 +20,9 @@ from emo_cli.errors import InputError, OutputError
 FOLDER = ".emo-batch"
 Status = Literal["done", "skipped", "failed", "left"]
 # What does not change the picture, or is known by its content.
-UNTOLD = ("photo", "sound", "pose", "separator", "output", "model", "device", "overwrite", "download")
+UNTOLD = (
+    "photo", "sound", "pose", "separator", "output", "model", "device", "overwrite", "download", "offload", "compile",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from typing import Protocol
 from PIL import Image
 
 from emo_cli import __version__, video
-from emo_cli.animate import Loaded, Video, animate
+from emo_cli.animate import Video, animate
 from emo_cli.batch.claims import Claim, claim
 from emo_cli.batch.jobs import Job
 from emo_cli.batch.ledger import Ledger, Record, Wanted, first_record, wanted
 from emo_cli.errors import EmoError, ModelError, OutputError
+from emo_cli.loading import Loaded
 from emo_cli.unfinished import discard
 
 POSTER = 320  # longer side in pixels

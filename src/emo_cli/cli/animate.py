@@ -60,6 +60,8 @@ def animate(
     device: take.DeviceOption = "auto",
     dtype: take.PrecisionOption = "auto",
     max_memory: take.MemoryOption = None,
+    offload: take.OffloadOption = False,
+    compile: take.CompileOption = False,
 ) -> None:
     """Make the person in PHOTO say or sing SOUND; without -o the video is PHOTO-SOUND.mp4 in this folder."""
     with Report(quiet=quiet, as_json=json, stdout_taken=output == Path("-")) as report:
@@ -73,7 +75,7 @@ def animate(
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             separator=separator,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance,
-            device=device, dtype=dtype, max_memory=max_memory, sign=sign,
+            device=device, dtype=dtype, max_memory=max_memory, offload=offload, compile=compile, sign=sign,
         )  # fmt: skip
         video = make(wishes, report)
         report.result(_record(video), _sentence(video))

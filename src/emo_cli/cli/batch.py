@@ -107,6 +107,8 @@ def batch(
     device: take.DeviceOption = "auto",
     dtype: take.PrecisionOption = "auto",
     max_memory: take.MemoryOption = None,
+    offload: take.OffloadOption = False,
+    compile: take.CompileOption = False,
 ) -> None:
     """Make many videos: from a folder, from photos and sounds, or from a table of jobs.
 
@@ -124,7 +126,7 @@ def batch(
             framing=framing, size=size, fps=fps, face=face, start=start, duration=duration, vocals=vocals,
             separator=separator,
             model=model, download=download, seed=seed, quality=quality, steps=steps, guidance=guidance, dtype=dtype,
-            max_memory=max_memory, sign=sign,
+            max_memory=max_memory, offload=offload, compile=compile, sign=sign,
         )  # fmt: skip
         found = part_of(_jobs(source, sounds, audio, pair, common, output, report), shard)
         wishes = BatchOptions(

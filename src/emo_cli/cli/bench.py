@@ -42,6 +42,9 @@ def bench(
     guidance: take.GuidanceOption = None,
     device: take.DeviceOption = "auto",
     dtype: take.PrecisionOption = "auto",
+    max_memory: take.MemoryOption = None,
+    offload: take.OffloadOption = False,
+    compile: take.CompileOption = False,
     json: take.JsonOption = False,
 ) -> None:
     """Time every stage of a video of PHOTO and SOUND on this machine; no file is left behind."""
@@ -52,7 +55,8 @@ def bench(
 
         wishes = AnimateOptions(
             photo=Path(photo), sound=Path(sound), duration=seconds, model=model, seed=1, size=size, quality=quality,
-            steps=steps, guidance=guidance, device=device, dtype=dtype,
+            steps=steps, guidance=guidance, device=device, dtype=dtype, max_memory=max_memory, offload=offload,
+            compile=compile,
         )  # fmt: skip
         found = measure(wishes, against, rounds)
         report.result(found, "\n".join(_lines(found)))
@@ -79,6 +83,8 @@ def _table(bench: Bench) -> list[str]:
         f"{bench.teraflops_at_peak:.3f} TFLOP/s",
     ]
     for stage in fields(bench.stages):
-        seconds = getattr(bench.stages, stage.name)
-        lines.append(f"  {stage.name:<10} {seconds:7.2f} s   {seconds / bench.seconds:6.3f} s per second of video")
+        seconds, share = getattr(bench.stages, stage.name), getattr(bench.shares, stage.name)
+        work = f"   {getattr(bench.teraflops, stage.name):8.4f} TFLOP, {share:.0%} of peak" if share else ""
+        pace = f"{seconds / bench.seconds:6.3f} s per second of video"
+        lines.append(f"  {stage.name:<10} {seconds:7.2f} s   {pace}{work}")
     return lines

@@ -131,4 +131,11 @@ MEMORY_HELP = "How much memory the model may fill, where it is not all of a grap
 MemoryOption = Annotated[
     float | None, make("--max-memory", min=0.1, metavar="GB", help=MEMORY_HELP, show_default=False, envvar="EMO_MEMORY")
 ]
+OFFLOAD_HELP = (
+    "Let layers' weights wait in main memory and visit the graphics card one by one: slow, but needs little of its "
+    "memory. Done by itself where a model does not fit. Needs `pip install 'emo-cli\\[offload]'`."
+)
+OffloadOption = Annotated[bool, make("--offload", help=OFFLOAD_HELP, envvar="EMO_OFFLOAD")]
+COMPILE_HELP = "Compile the networks first: minutes once, then faster. Pays with large models and long sounds."
+CompileOption = Annotated[bool, make("--compile", help=COMPILE_HELP, envvar="EMO_COMPILE")]
 PrecisionOption = Annotated[Precision, make("--dtype", help=DTYPE_HELP, envvar="EMO_DTYPE")]

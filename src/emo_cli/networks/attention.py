@@ -52,12 +52,10 @@ class Attention(nn.Module):
         out: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return out
 
-    @property
-    def silence(self) -> Tensor:
-        """What attention to a context of zeros gives: zero values leave only the output's bias."""
-        last = self.to_out[0]
-        assert isinstance(last, nn.Linear)
-        return last.bias
+    def silence(self, x: Tensor) -> Tensor:
+        """What attention of x to a context of zeros gives, (1, width): zero values leave only the output's bias."""
+        out: Tensor = self.to_out[0](x.new_zeros(1, x.shape[-1]))
+        return out
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, tokens, width / heads)
@@ -99,13 +97,15 @@ class FeedForward(nn.Module):
 class BlockContext:
     """What one spatial block attends to besides its own frame; a field is None when it plays no part.
 
-    lips: how much of the sound's part is added, 1 as trained; change: gives what the parts that do not listen add.
+    lips: how much of the sound's part is added, 1 as trained; change: gives what the parts that do not listen add;
+    alone: how many rows at the end neither see the reference nor hear the sound.
     """
 
     reference: KeysValues | None = None
     cross: KeysValues | None = None
     lips: float = 1.0
     change: Change = anew
+    alone: int = 0
 
 
 class SpatialBlock(nn.Module):
@@ -138,20 +138,27 @@ class SpatialBlock(nn.Module):
         """x (rows, tokens, width) -> the block's output, and norm1(x): what a ReferenceNet hands over."""
         normed = self.norm1(x)
         joined = None if self.cross == "reference" else context.reference
-        x = x + context.change(lambda: self.attn1(normed, joined, beside_itself=True))
+        x = x + context.change(lambda: self._looked_around(normed, joined, context.alone))
         if self.cross == "audio":
-            x = x + self.cross_scale * context.lips * self._cross_attention(x, context.cross)
+            x = x + self.cross_scale * context.lips * self._cross_attention(x, context.cross, context.alone)
         elif self.cross == "identity":
             x = x + context.change(lambda: self._cross_attention(x, context.cross))
         elif self.cross == "reference" and (portrait := context.reference) is not None:
             x = x + context.change(lambda: self.attn2(self.norm2(x), portrait))
         return x + context.change(lambda: self.ff(self.norm3(x))), normed
 
-    def _cross_attention(self, x: Tensor, context: KeysValues | None) -> Tensor:
+    def _looked_around(self, normed: Tensor, joined: KeysValues | None, alone: int) -> Tensor:
+        if joined is None or not alone:
+            whole: Tensor = self.attn1(normed, joined, beside_itself=True)
+            return whole
+        seeing, others = normed[:-alone], normed[-alone:]
+        return torch.cat([self.attn1(seeing, joined, beside_itself=True), self.attn1(others)])
+
+    def _cross_attention(self, x: Tensor, context: KeysValues | None, alone: int = 0) -> Tensor:
         if context is None:
-            return self.attn2.silence
-        out: Tensor = self.attn2(self.norm2(x), context)
-        return out
+            return self.attn2.silence(x)
+        heard: Tensor = self.attn2(self.norm2(x[: len(x) - alone]), context)
+        return torch.cat([heard, self.attn2.silence(x).expand(alone, *heard.shape[1:])]) if alone else heard
 
 
 class SpatialTransformer(nn.Module):

@@ -45,9 +45,16 @@ class AudioBlock(nn.Module):
         return (self.attn2.keys_values(audio),)
 
     def forward(self, x: Tensor, audio: tuple[KeysValues, ...] | None, masks: Tensor | None) -> Tensor:
-        x = x + (self.attn2.silence if audio is None else self.attn2(self.norm2(x), audio[0]))
+        x = x + (self.attn2.silence(x) if audio is None else self.attn2(self.norm2(x), audio[0]))
         out: Tensor = x + self.ff(self.norm3(x))
         return out
+
+
+class TokenConvolution(nn.Conv2d):
+    """A 1x1 convolution that takes tokens (..., tokens, width) instead of a picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight.flatten(1), self.bias)
 
 
 class HierarchicalAudioBlock(nn.Module):
@@ -60,16 +67,16 @@ class HierarchicalAudioBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         for index, region in enumerate(REGIONS):
             self.add_module(f"attn2_{index}", Attention(width, heads, audio_width))
-            self.add_module(f"zero_conv_{region}", nn.Conv2d(width, width, 1))
+            self.add_module(f"zero_conv_{region}", TokenConvolution(width, width, 1))
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width, feed_forward)
 
-    def branches(self) -> list[tuple[Attention, nn.Conv2d]]:
+    def branches(self) -> list[tuple[Attention, TokenConvolution]]:
         """The three (attention, output convolution) pairs: full, face, lip."""
         pairs = []
         for index, region in enumerate(REGIONS):
             attention, convolution = self.get_submodule(f"attn2_{index}"), self.get_submodule(f"zero_conv_{region}")
-            assert isinstance(attention, Attention) and isinstance(convolution, nn.Conv2d)
+            assert isinstance(attention, Attention) and isinstance(convolution, TokenConvolution)
             pairs.append((attention, convolution))
         return pairs
 
@@ -80,10 +87,9 @@ class HierarchicalAudioBlock(nn.Module):
         x = x + self.attn1(self.norm1(x))
         normed, sum_of_branches = self.norm2(x), x
         for index, (attention, convolution) in enumerate(self.branches()):
-            heard = attention.silence if audio is None else attention(normed, audio[index])
+            heard = attention.silence(x) if audio is None else attention(normed, audio[index])
             inside = heard * masks.levels[level][:, index]  # (rows, tokens, width)
-            branch = nn.functional.linear(inside, convolution.weight.flatten(1), convolution.bias)
-            sum_of_branches = sum_of_branches + masks.scales[index] * branch
+            sum_of_branches = sum_of_branches + masks.scales[index] * convolution(inside)
         out: Tensor = sum_of_branches + self.ff(self.norm3(sum_of_branches))
         return out
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emo_cli.device import Line
 from emo_cli.networks.blocks import BlockTransform
 from emo_cli.stored import CONFIG, read_json
 
@@ -88,9 +89,16 @@ class PictureCodec:
         return torch.cat(parts) * SCALE
 
     def decode(self, canvas: Canvas, motion: Motion, strength: Strength) -> Iterator[np.ndarray]:
+        line, before = Line(self.autoencoder.device), None
         for part in motion.latents.split(self.chunk):
-            levels = (self.pixels(part) * 255).to(torch.uint8)
-            yield from levels.permute(0, 2, 3, 1).cpu().numpy()
+            with line.at_work():
+                levels = (self.pixels(part) * 255).to(torch.uint8)
+                coming = line.fetch(levels.permute(0, 2, 3, 1).contiguous())
+            if before is not None:  # the card draws these while the ones before are fetched and encoded
+                yield from before().numpy()
+            before = coming
+        if before is not None:
+            yield from before().numpy()
 
     def pixels(self, latents: Tensor) -> Tensor:
         """Latents (frames, 4, h, w) -> pixels (frames, 3, 8 h, 8 w) in 0..1, float32."""

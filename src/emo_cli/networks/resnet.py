@@ -59,21 +59,26 @@ class ResnetBlock(nn.Module):
         return out
 
 
+class DoublingConvolution(nn.Conv2d):
+    """Nearest doubling, or enlarging to another size, and a 3x3 convolution."""
+
+    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        if size is None or tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
+            return doubled(x, self.weight, self.bias)
+        return super().forward(functional.interpolate(x, size=size, mode="nearest"))
+
+
 class Resample(nn.Module):
     """Half (stride 2) or double (nearest) the picture, then a 3x3 convolution."""
 
     def __init__(self, channels: int, out_channels: int, down: bool) -> None:
         super().__init__()
         self.down = down
-        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2 if down else 1, padding=1)
+        kind, stride = (nn.Conv2d, 2) if down else (DoublingConvolution, 1)
+        self.conv = kind(channels, out_channels, 3, stride, padding=1)
 
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        if self.down:
-            halved: Tensor = self.conv(x)
-            return halved
-        if size is None or tuple(size) == (2 * x.shape[-2], 2 * x.shape[-1]):
-            return doubled(x, self.conv.weight, self.conv.bias)
-        out: Tensor = self.conv(functional.interpolate(x, size=size, mode="nearest"))
+        out: Tensor = self.conv(x) if self.down else self.conv(x, size)
         return out
 
 

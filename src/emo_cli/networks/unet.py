@@ -39,7 +39,9 @@ class Conditions:
     head; motion: ReferenceNet's features of earlier frames per temporal module, each (batch, earlier, channels, h, w);
     face: (batch or rows, channels, h, w); identity: tokens (batch, tokens, width); speed: (batch, 3) head speeds or
     (batch, frames, width) features; masks: Hallo's regions; head: pose, blinks, gaze of a clip; lips: how much of the
-    sound's part the spatial blocks add, 1 as trained; still: pass the temporal modules by, for pictures on their own.
+    sound's part the spatial blocks add, 1 as trained; still: pass the temporal modules by, for pictures on their own;
+    alone: how many clips at the end of the batch nothing of this reaches but the noise: neither portrait nor sound nor
+    face, as guidance wants them.
     """
 
     reference: tuple[KeysValues, ...] | None = None
@@ -53,6 +55,7 @@ class Conditions:
     head: HeadInput | None = None
     lips: float = 1.0
     still: bool = False
+    alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Walk:
     lips: float = 1.0
     still: bool = False
     recompute: bool = False
+    alone: int = 0
     reuse: Reuse | None = None
     hidden: list[Tensor] = field(default_factory=list)
 
@@ -148,7 +152,7 @@ class Level(nn.Module):
         change, normed = walk.change(self.depth), None
         x = self.resnets[index](x, told.embedding, change)
         if "attention" in self.kinds:
-            context = BlockContext(told.reference, told.cross, walk.lips, change)
+            context = BlockContext(told.reference, told.cross, walk.lips, change, walk.alone)
             x, normed = self.get_submodule(f"attentions.{index}")(x, context)
         if "audio" in self.kinds:
             module = self.get_submodule(f"audio_modules.{index}")
@@ -335,9 +339,10 @@ class UNet(StoredNetwork):
         x = self.conv_in(latents.flatten(0, 1))
         if self.config["position_size"] is not None:
             x = x + self.position
+        alone = conditions.alone * frames
         if conditions.face is not None:
-            rows = x.shape[0] // conditions.face.shape[0]
-            x = x + conditions.face.repeat_interleave(rows, dim=0)
+            rows = (len(x) - alone) // len(conditions.face)
+            x = x + functional.pad(conditions.face.repeat_interleave(rows, dim=0), (0, 0, 0, 0, 0, 0, 0, alone))
         spatial_audio = self.config["cross"] == "audio" and conditions.audio is not None
         cross = tuple(pair for (pair,) in conditions.audio or ()) if spatial_audio else conditions.identity
         walk = Walk(
@@ -352,6 +357,7 @@ class UNet(StoredNetwork):
             lips=conditions.lips,
             still=conditions.still,
             recompute=self.recompute,
+            alone=alone,
         )
         return x, walk
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -83,7 +83,7 @@ class Blend:
         self.trail.append(latents[:, -family.window :])
         shift = step.index * family.window_shift
         windows = clips.windows(latents.shape[1], family.window, family.overlap, shift, closed=family.exact)
-        at_once = self.scene.settings.windows
+        at_once = self.scene.settings.at_once.windows
         return sampling.blended(latents, list(windows), partial(self._say, step), at_once)
 
     def _say(self, step: sampling.Step, latents: Tensor, windows: Sequence[sampling.Window]) -> Tensor:
@@ -95,8 +95,13 @@ class Blend:
         # Keys and values of a window's sound are cheap to make again; those of a whole song would fill the memory.
         heard = scene.backbone.listen(scene.hear_at(place))
         full = Conditions(reference=scene.reference, face=scene.located(place), audio=heard, lips=lips)
-        with_sound = scene.backbone(noisy, times, full).sample.float().cpu()
         if not scene.asks_silence(step.index) or (scene.family.exact and scene.guidance < 1):
-            return with_sound
+            return scene.backbone(noisy, times, full).sample.float().cpu()
+        if scene.settings.at_once.halves:  # the same numbers, and weights are fetched from memory only once
+            both = replace(full, alone=len(windows))
+            said = scene.backbone(noisy.repeat(2, 1, 1, 1, 1), times.repeat(2), both).sample.float().cpu()
+            with_sound, without = said.chunk(2)
+            return sampling.guided(with_sound, without, scene.guidance)
+        with_sound = scene.backbone(noisy, times, full).sample.float().cpu()
         without = scene.backbone(noisy, times, Conditions(lips=lips)).sample.float().cpu()
         return sampling.guided(with_sound, without, scene.guidance)

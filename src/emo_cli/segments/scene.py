@@ -26,12 +26,24 @@ Callback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class AtOnce:
+    """What a family that blends windows denoises as one batch, as memory allows: how many windows, and whether both
+    halves of guidance go together."""
+
+    windows: int = 1
+    halves: bool = True
+
+
+ONE_WINDOW = AtOnce()
+
+
+@dataclass(frozen=True)
 class Settings:
     """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed.
 
     region: size of the place in which the face may move, 1 as trained; driving: landmarks (frames, 478, 2) in the
-    portrait's pixels that a pose model follows, None to hold still; shortcuts: work that is left out; windows:
-    how many overlapping windows are denoised as one batch, where a family blends them.
+    portrait's pixels that a pose model follows, None to hold still; shortcuts: work that is left out; at_once: what
+    goes through the network as one batch.
     """
 
     seed: int = 0
@@ -42,7 +54,7 @@ class Settings:
     region: float = 1.0
     driving: np.ndarray | None = None
     shortcuts: Shortcuts = EVERYTHING
-    windows: int = 1
+    at_once: AtOnce = ONE_WINDOW
 
 
 @dataclass(frozen=True)
