@@ -54,6 +54,7 @@ def test_arithmetic_grows_with_the_steps_and_the_guidance(found: Comparison) -> 
 def test_a_setting_is_read_from_words() -> None:
     asked = changed(OPTIONS, "steps=8, dtype=bfloat16,guidance=2.5")
     assert (asked.steps, asked.dtype, asked.guidance, asked.photo) == (8, "bfloat16", 2.5, OPTIONS.photo)
+    assert changed(OPTIONS, "compile=1").compile is True and changed(OPTIONS, "offload=0").offload is False
 
 
 @pytest.mark.parametrize(

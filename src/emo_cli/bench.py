@@ -116,9 +116,10 @@ def changed(options: AnimateOptions, words: str) -> AnimateOptions:
         name, equals, value = word.strip().partition("=")
         if not equals or name not in known:
             raise UsageError(f"{word!r} is no setting. Write name=value with one of {', '.join(known)}.")
-        kind = next(kind for kind in (int, float, str) if kind in getattr(kinds[name], "__args__", (kinds[name], str)))
+        kinds_here = getattr(kinds[name], "__args__", (kinds[name], str))
+        kind = next(kind for kind in (bool, int, float, str) if kind in kinds_here)
         try:
-            change: dict[str, Any] = {name: kind(value)}
+            change: dict[str, Any] = {name: bool(int(value)) if kind is bool else kind(value)}
         except ValueError as problem:
             raise UsageError(f"{value!r} is no value for {name}. Give a number, as in {name}=2.") from problem
         options = replace(options, **change)
