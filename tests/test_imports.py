@@ -80,7 +80,8 @@ ALLOWED = {
     "batch": "errors device pipes scratch video weights download loading animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
     "evaluation": "errors device weights video photo face speech loudness sound_encoders identity checkpoints",
-    "inspection": "errors family device weights clips pipes portrait speech face checkpoints loading animate loudness scratch",
+    "inspection": "errors family device weights clips pipes portrait speech face checkpoints loading animate loudness "
+    "scratch",
     "dataset": "errors device ffmpeg weights loudness sound_encoders speech video face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors acoustics family clips device ffmpeg loudness stored face sound_encoders portrait photo speech "

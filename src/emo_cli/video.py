@@ -139,7 +139,6 @@ def write(
     takes them, else encoded, and trimmed or filled with silence to the length of the pictures. tags: title, comment,
     ... (keys are stored in lower case). The suffix chooses the kind: .mp4, .mov, .mkv, .webm. finish: may change
     the whole file before it gets its name. card: a graphics card makes the frames and may encode them too.
-
     Whatever goes wrong, Ctrl-C included, the partial file is removed. Raises OutputError (place, disk, ffmpeg, frames)
     and whatever the frames raise.
     """
@@ -339,8 +338,8 @@ def _encode(
     height, width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
     pictures = [*raw, "-r", str(rate), "-i", "pipe:0"]
-    encoder_words = encoders.h264(card, width, height) if container.video == _H264 else container.video
-    codec = ("-vf", _COLOUR, *encoder_words)
+    coder = encoders.h264(card, width, height) if container.video == _H264 else container.video
+    codec = ("-vf", _COLOUR, *coder)
     command = _command(pictures, codec, sound, expected / rate, tags, container, target)
     with ffmpeg.running(command, feed=True, output=output) as encoder:
         count, alive = 0, True
