@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BESIDE, _ABOVE = 0.7, 0.8  # of the face's width and height: hair and ears move with the head
-_FEWEST = 300  # pixels; less background cannot be told from noise
+_BESIDE, _ABOVE = 0.35, 0.45  # of the face's width and height: ears and hair move with the head
+_FEWEST = 200  # pixels; less background cannot be told from noise
 _QUIET = 2.0  # levels: differences of this size are noise of the camera and of the coding
 _PASSES = 3  # of the robust fit
 
