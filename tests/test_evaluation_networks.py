@@ -282,6 +282,15 @@ def test_cepstra_are_those_of_the_formula() -> None:
     assert float(told[0, 2]) == pytest.approx(second * (1 + 11 * math.sin(math.pi * 2 / 22)), rel=1e-4)
 
 
+def test_a_late_sound_is_heard_late_and_an_early_one_has_lost_its_beginning() -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    told = cepstra.cepstra(waveform)
+    late, early = cepstra.cepstra(waveform, 1600), cepstra.cepstra(waveform, -1600)
+    assert (len(late) - len(told), len(early) - len(told)) == (10, -10)
+    assert torch.allclose(late[11:], told[1:])
+    assert torch.allclose(early[1:], told[11:])
+
+
 def test_cepstra_come_a_hundred_times_a_second() -> None:
     assert cepstra.cepstra(np.zeros(16000, np.float32)).shape == (99, 13)
     assert torch.isfinite(cepstra.cepstra(np.zeros(100, np.float32))).all()

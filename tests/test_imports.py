@@ -79,7 +79,7 @@ ALLOWED = {
     "landmark_images regions",
     "batch": "errors device pipes scratch video weights download loading animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
-    "evaluation": "errors device weights video photo face speech loudness sound_encoders identity checkpoints",
+    "evaluation": "errors device weights video photo face speech loudness tape sound_encoders identity checkpoints",
     "inspection": "errors family device weights clips pipes portrait speech face checkpoints loading animate loudness "
     "scratch",
     "dataset": "errors device ffmpeg weights loudness sound_encoders speech video face",

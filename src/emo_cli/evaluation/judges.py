@@ -180,7 +180,7 @@ class Sync:
     """
 
     def __init__(self, network: syncnet.SyncNet, sound: Sound, sound_delay: float, device: torch.device) -> None:
-        self._distances = syncnet.Distances(network, cepstra.cepstra(_shifted(sound.waveform, sound_delay)), device)
+        self._distances = syncnet.Distances(network, cepstra.cepstra(sound.samples, round(sound_delay * RATE)), device)
         self._frames: list[np.ndarray] = []  # those that still wait for their square
         self._boxes: list[tuple[float, float, float]] = []
         self._faces: list[torch.Tensor] = []
@@ -234,9 +234,3 @@ class Sync:
 def _planes(frame: np.ndarray) -> torch.Tensor:
     """A frame (H, W, 3) as (1, 3, H, W), 0..255."""
     return torch.from_numpy(frame.transpose(2, 0, 1).copy())[None].float()
-
-
-def _shifted(waveform: np.ndarray, delay: float) -> np.ndarray:
-    """The sound as it is heard from the first frame on."""
-    samples = round(delay * RATE)
-    return np.pad(waveform, (max(samples, 0), 0))[max(-samples, 0) :]

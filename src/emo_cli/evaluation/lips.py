@@ -51,7 +51,7 @@ class LipAgreement:
 def hear(sound: Sound, encoder: MiniHearing) -> HeardMouth:
     """Ask mini's sound encoder what the mouth does: the jaw's drop and the lips' own, nothing where they touch."""
     with torch.inference_mode():
-        heard = encoder.heads(encoder.rows(torch.from_numpy(levelled(sound.samples)[:]))[None])
+        heard = encoder.heads(encoder.rows(levelled(sound.samples))[None])
     curve = dict(zip(CURVES, heard.curves[0].float().numpy().T, strict=True))
     phones = heard.phones[0].argmax(-1).numpy()
     apart = 1 - np.clip(curve["close"], 0, 1)

@@ -11,19 +11,38 @@ import math
 import numpy as np
 import torch
 
+from emo_cli.tape import Waveform, runs
+
 RATE, WINDOW, HOP, SPECTRUM = 16000, 400, 160, 512
 BANDS, CEPSTRA, LIFTER, EMPHASIS = 26, 13, 22, 0.97
+_ROWS = 4096  # worked on at once, so that memory does not grow with the sound
 _LEAST = float(np.finfo(float).eps)
 
 
-def cepstra(waveform: np.ndarray) -> torch.Tensor:
-    """Waveform (samples,) at 16 kHz, full scale 1 -> (time, 13)."""
-    samples = torch.from_numpy(waveform).double() * 32768  # 16-bit numbers; the energy depends on it
-    samples = torch.cat([samples[:1], samples[1:] - EMPHASIS * samples[:-1]])
-    rows = 1 + max(0, math.ceil((len(samples) - WINDOW) / HOP))
-    samples = torch.nn.functional.pad(samples, (0, max(0, (rows - 1) * HOP + WINDOW - len(samples))))
-    parts = [_of_windows(part) for part in samples.unfold(0, WINDOW, HOP).split(4096)]
+def cepstra(waveform: Waveform, late: int = 0) -> torch.Tensor:
+    """Waveform (samples,) at 16 kHz, full scale 1 -> (time, 13); late: samples of silence before it, or, below zero,
+    how many are left out."""
+    total = len(waveform) + late
+    rows = 1 + max(0, math.ceil((total - WINDOW) / HOP))
+    parts = []
+    for start, stop in runs(rows, _ROWS):
+        begin, end = start * HOP - 1, (stop - 1) * HOP + WINDOW  # with one sample before, for the pre-emphasis
+        samples = _part(waveform, begin - late, end - late)
+        if begin < 0:
+            samples[0] = 0
+        sharpened = samples[1:] - EMPHASIS * samples[:-1]
+        sharpened[max(0, total - begin - 1) :] = 0
+        parts.append(_of_windows(sharpened.unfold(0, WINDOW, HOP)))
     return torch.cat(parts).float()
+
+
+def _part(waveform: Waveform, begin: int, end: int) -> torch.Tensor:
+    """Samples begin..end as 16-bit numbers, on which the energy depends; silence beyond the ends."""
+    inside = max(begin, 0), min(end, len(waveform))
+    if inside[0] >= inside[1]:
+        return torch.zeros(end - begin, dtype=torch.float64)
+    known = torch.as_tensor(waveform[inside[0] : inside[1]]).double() * 32768
+    return torch.nn.functional.pad(known, (inside[0] - begin, end - inside[1]))
 
 
 def _of_windows(windows: torch.Tensor) -> torch.Tensor:
