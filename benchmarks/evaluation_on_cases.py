@@ -1,6 +1,6 @@
 """What `emo evaluate` measures of a model on the ten cases, beside the published results of another system.
 
-    python benchmarks/evaluation_on_cases.py --cases ../shared/eval/vasa1 --out FOLDER [--model mini] [--seconds 5]
+    python benchmarks/evaluation_on_cases.py --cases ../shared/eval/vasa1 --out FOLDER [--model mini] [--only 3 5]
 
 Each case's portrait is animated with its sound (`FOLDER/made/N.mp4`), and that video and the published one
 (`FOLDER/published/N.mp4`) are measured. What is in FOLDER already is not done again, so an interrupted run goes on; for
@@ -73,12 +73,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--only", nargs="*", help="names of cases")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     encoder = MiniHearing.from_pretrained(locate("mini") / "sound_encoder")
     tools = Tools(FaceFinder(), encoder, Networks(torch.device("cpu")))
     found: dict[str, list[Measures]] = {MADE: [], PUBLISHED: []}
     for case in sorted((path for path in chosen.cases.iterdir() if path.is_dir()), key=lambda path: int(path.name)):
+        if chosen.only and case.name not in chosen.only:
+            continue
         for kind in (PUBLISHED, MADE):
             target = chosen.out / kind / f"{case.name}.mp4"
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ import torch
 
 from emo_cli.face.landmarks import LEFT_EYE_CORNERS, LOWER_LIP_INNER_MIDDLE, RIGHT_EYE_CORNERS, UPPER_LIP_INNER_MIDDLE
 from emo_cli.loudness import levelled
-from emo_cli.sound_encoders import ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound_encoders import CURVES, ROWS_PER_SECOND, MiniHearing
 from emo_cli.weights import locate
 
-JAW, CLOSE, LOWER = 0, 4, 7  # columns of what the encoder says of a mouth (training/articulation.py)
+JAW, CLOSE, LOWER = (CURVES.index(name) for name in ("jaw", "close", "lower"))
 _REACH = 0.32  # seconds to either side in which the best shift is looked for
 _SMOOTHING = 0.06  # seconds: one /p/ more or less does not matter here
 
