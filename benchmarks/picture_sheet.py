@@ -33,13 +33,14 @@ TILE, COLUMNS = 384, 6
 
 @dataclass(frozen=True)
 class Look:
-    """One tile of a sheet: articulation by curve, expressions by name, pose in degrees, lids 0 open .. 1 closed."""
+    """One tile of a sheet: articulation by curve, expressions by name, degrees of pose and gaze, lids 1 closed."""
 
     name: str
     curves: tuple[tuple[str, float], ...] = ()
     shapes: tuple[tuple[str, float], ...] = ()
     pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
     lids: float = 0.0
+    gaze: tuple[float, float] | None = None
     still: bool = False
 
 
@@ -67,6 +68,10 @@ LOOKS = (
     Look("rolled back", pose=(0.0, 0.0, -8.0), still=True),
     Look("a left, shut", OPEN, pose=(-12.0, 6.0, 0.0), lids=1.0),
     Look("a right, rolled", OPEN, pose=(12.0, -5.0, 6.0)),
+    Look("looks left", gaze=(-8.0, 0.0), still=True),
+    Look("looks right, up", gaze=(8.0, -5.0), still=True),
+    Look("looks down", gaze=(0.0, 6.0), still=True),
+    Look("turned, looks here", pose=(-9.0, 3.0, 0.0), gaze=(0.0, 0.0), still=True),
 )  # fmt: skip
 
 
@@ -85,6 +90,7 @@ def motion(codec: FlowCodec, rig: Rig, canvas: Canvas) -> Motion:
         codec.pack(moved, torch.where(still, torch.tensor(0.35), closure)),
         torch.tensor([look.pose for look in LOOKS]),
         torch.tensor([look.lids for look in LOOKS]),
+        torch.tensor([look.pose[:2] if look.gaze is None else look.gaze for look in LOOKS]),  # looks along by default
     )
 
 
@@ -116,7 +122,8 @@ def sheet(frames: list[np.ndarray], window: tuple[int, int, int]) -> Image.Image
 
 def cost(codec: FlowCodec, canvas: Canvas, moves: Motion, repeats: int = 6) -> float:
     """Milliseconds of processor time per frame."""
-    many = Motion(*(part.repeat(repeats, *[1] * (part.ndim - 1)) for part in (moves.latents, moves.pose, moves.lids)))
+    parts = (moves.latents, moves.pose, moves.lids, moves.gaze)
+    many = Motion(*(part.repeat(repeats, *[1] * (part.ndim - 1)) for part in parts))
     next(iter(codec.decode(canvas, moves, Strength())))
     began = time.process_time()
     count = sum(1 for _ in codec.decode(canvas, many, Strength()))

@@ -153,3 +153,15 @@ def test_a_large_portrait_is_kept_once_not_fourfold(codec: FlowCodec) -> None:
     for size, density in ((LARGE, 2), (2 * LARGE, 1)):
         sheet = codec.open(portrait(), size).sheet.sheet
         assert sheet.source.shape[-1] == pytest.approx(density * (size + 2 * sheet.around), abs=1)
+
+
+def test_lips_beside_the_photos_own_teeth_are_not_taken_for_teeth(codec: FlowCodec) -> None:
+    photo = of_skin(open_face(0.3), {MOUTH: (150, 70, 70)})
+    image = photo.image.copy()
+    left, right = sorted(int(photo.landmarks[p, 0]) for p in (81, 311))
+    top, bottom = (int(photo.landmarks[p, 1]) for p in (13, 14))
+    image[top : (top + bottom) // 2, left:right] = ENAMEL
+    own = codec.open(replace(photo, image=image)).sheet.interior.own
+    assert own.upper_teeth == 1
+    assert own.columns[len(own.columns) // 2] > 0.9
+    assert own.columns[:2].max() < 0.1 and own.columns[-2:].max() < 0.1

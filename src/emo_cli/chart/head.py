@@ -8,12 +8,14 @@ import torch
 from torch.nn import functional
 
 from emo_cli.chart.geometry import EYE_CORNERS, OVAL
+from emo_cli.chart.silhouette import DIRECTIONS, cells_for, reaches
 
 LIMITS = (12.0, 8.0, 8.0)  # degrees of yaw, pitch, roll that a flat photo can bear
 _PIVOT_DOWN, _PIVOT_BACK = 0.55, 0.55  # in face heights and widths from the outline's centre
 _SIDE_DEPTH = 0.45  # share of the depth behind the eyes' outer corners that is turned
 _STEEPEST = 1.5  # depth per width: a head turned by 12 degrees then shows no part narrower than two thirds
-_STEPS = 5  # of the inversion; the field contracts by less than 0.4 a step
+_STEPS = 7  # of the inversion; the field contracts by less than 0.65 a step
+_FALL = 0.75  # radii of the face within which the motion fades behind the head's silhouette; in less, much would fold
 
 
 def smooth_step(x: torch.Tensor, start: float | torch.Tensor, stop: float | torch.Tensor) -> torch.Tensor:
@@ -110,19 +112,63 @@ class HeadField:
         return offset
 
 
-def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> HeadField:
+@dataclass(frozen=True)
+class _Around:
+    """Places (cells,) around a face's outline: direction, radius (1 is the outline), neighbours on it, height 0..1."""
+
+    angle: torch.Tensor
+    radius: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+    part: torch.Tensor
+    upward: torch.Tensor
+
+
+def head_field(points: torch.Tensor, photo: torch.Tensor, height: int, width: int, cell: int) -> HeadField:
     """The field of one portrait.
 
     Args:
-        points: (468, 3) upright pixels.
+        points: (468, 3) upright pixels; photo: (1, 3, pixels, pixels) 0..255.
         height, width: of the grid, in cells of `cell` pixels that cover the picture.
     """
     outline = points[list(OVAL)]
     centre = outline.mean(0)
+    x, y = _grid(height, width, float(cell), centre)
+    around = _around(outline[:, :2] - centre[:2], x, y)
+    radius, left, right, part = around.radius, around.left, around.right, around.part
+    start, stop = 1.0 + 0.5 * around.upward, 1.9 + 1.2 * around.upward
+    stop = torch.minimum(stop, _reach(photo, outline, around.angle) + _FALL)
+    start = torch.minimum(start, stop - 0.95 * _FALL)
+    rigid = 1 - smooth_step(radius, start, stop)
+    express = 1 - smooth_step(radius, 1.0, 1.6)
+    behind = (radius - 1).clamp(min=0) * 0.35 * (outline[:, 2].amax() - outline[:, 2].amin())
+    depth = torch.lerp(outline[left, 2], outline[right, 2], part) - behind
+    place = torch.stack([x + centre[0], y + centre[1], depth], -1)[None]
+    return HeadField(place, rigid, express, left, right, part, height, width, cell)
+
+
+def _reach(photo: torch.Tensor, outline: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """Radius (cells,) at which the head ends in the direction of each cell."""
+    centre = outline.mean(0)
+    rows, columns, cell = cells_for(*photo.shape[2:])
+    seen = _around(outline[:, :2] - centre[:2], *_grid(rows, columns, cell, centre))
+    radius, direction = (part.view(rows, columns) for part in (seen.radius, seen.angle))
+    found = reaches(photo, radius, direction, torch.full((DIRECTIONS,), 3.1))
+    place = (angle / (2 * torch.pi) * DIRECTIONS) % DIRECTIONS
+    index = place.floor().long() % DIRECTIONS
+    return torch.lerp(found[index], found[(index + 1) % DIRECTIONS], place - place.floor())
+
+
+def _grid(height: int, width: int, cell: float, centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Upright pixels x and y (cells,) of the cells' middles beside a centre."""
     x = (torch.arange(width) + 0.5) * cell - centre[0]
     y = -(torch.arange(height) + 0.5) * cell - centre[1]
     y, x = (grid.flatten() for grid in torch.meshgrid(y, x, indexing="ij"))
-    spoke = outline[:, :2] - centre[:2]
+    return x, y
+
+
+def _around(spoke: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> _Around:
+    """Where places (cells,) are beside an outline (36, 2) around zero."""
     angles, by_angle = torch.atan2(spoke[:, 1], spoke[:, 0]).sort()
     angle = torch.atan2(y, x)
     after = torch.searchsorted(angles, angle)
@@ -135,11 +181,5 @@ def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> Head
     crossing = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / (
         torch.cos(angle) * (b - a)[:, 1] - torch.sin(angle) * (b - a)[:, 0]
     )
-    radius = torch.hypot(x, y) / crossing.abs()
     upward = (y / spoke[:, 1].abs().amax()).clamp(-1, 1) * 0.5 + 0.5
-    rigid = 1 - smooth_step(radius, 1.0 + 0.5 * upward, 1.9 + 1.2 * upward)
-    express = 1 - smooth_step(radius, 1.0, 1.6)
-    behind = (radius - 1).clamp(min=0) * 0.35 * (outline[:, 2].amax() - outline[:, 2].amin())
-    depth = torch.lerp(outline[left, 2], outline[right, 2], part) - behind
-    place = torch.stack([x + centre[0], y + centre[1], depth], -1)[None]
-    return HeadField(place, rigid, express, left, right, part, height, width, cell)
+    return _Around(angle, torch.hypot(x, y) / crossing.abs(), left, right, part, upward)

@@ -28,10 +28,14 @@ _LOWER_LIGHT = 0.85  # the lower teeth stand in the lips' shadow
 _BEHIND = 0.25  # centimetres by which the drawn tongue and teeth lie lower where the photo has its own lower teeth
 _GROWN = 1.4  # how much longer the photo's own teeth may get
 _BACK = 0.55  # how much darker the teeth at the sides are, which lie deep in the mouth
+_COLUMNS = 13
+_TONGUE = 1.4  # how much lighter than dark teeth of the photo the drawn tongue may be
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
-_DEEP = (80.0, 30.0, 30.0)  # sRGB of the throat
-_FLOOR = (165.0, 78.0, 78.0)  # sRGB of tongue and gums
-_FLOOR_SEEN, _FLOOR_REACH = 0.7, 1.2  # how much of it there is at the lower lip, and how many centimetres up
+_DEEP = (88.0, 35.0, 35.0)  # sRGB of the throat
+_FLOOR = (170.0, 80.0, 80.0)  # sRGB of tongue and gums
+_FLOOR_SEEN = 0.85  # how much of it there is at the lower lip
+_FLOOR_REACH, _FLOOR_GROWS = 0.8, 0.4  # how far up it is seen: centimetres, and of a wide mouth that share more
+_COLUMN_TOOTH = (0.55, 0.8)  # of the brightest teeth: columns of the own inside darker than this are lip, not teeth
 _WARMTH = (0.8, 1.15, 1.2)  # exponents of the shade in red, green, blue: light inside a mouth is redder
 
 
@@ -46,12 +50,22 @@ class Own:
         split: share of the opening's height, from its upper edge.
         kept: 0..1 how far it is kept in a wider mouth; a mere dark line says nothing.
         upper_teeth, lower_teeth: 1 if it shows teeth, so that none are drawn in front of them, else 0.
+        columns: (13,) 0..1 how much of that holds at equal steps from corner to corner: beside its teeth a photo shows
+            the edges of lips.
     """
 
     split: float
     kept: float
     upper_teeth: float
     lower_teeth: float
+    columns: torch.Tensor
+
+    def across(self, along: torch.Tensor) -> torch.Tensor:
+        """How much of it is teeth (frames, n) at parts of the way from corner to corner."""
+        place = along.clamp(0, 1) * (len(self.columns) - 1)
+        left = place.floor().clamp(max=len(self.columns) - 2)
+        index = left.long()
+        return torch.lerp(self.columns[index], self.columns[index + 1], place - left)
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,7 @@ class Interior:
         upper, lower = rest.edges(along)
         ends = (torch.minimum(along, 1 - along) * rest.length / softness + 1).clamp(0, 1)
         wider = smooth_step(edge.gap / rest.gap.clamp(min=1e-3), 1.0, 1.2)[:, None]
+        ends = ends * (1 - wider * (1 - self.own.across(along)))
         bottom = lower + 1.5 * softness * (1 - wider)
         split = upper + self.own.split * (lower - upper) if self.own.split < 1 else bottom
         raised = lower - share.below  # heights that the lower lip's motion alone brings to each pixel
@@ -135,11 +150,15 @@ class Interior:
     ) -> torch.Tensor:  # fmt: skip
         """Throat, tongue and teeth (frames, 3, height, width), lit like the photo."""
         frames = len(pixels)
-        low = _FLOOR_SEEN * (1 - smooth_step(share.below / centimetre, 0.0, _FLOOR_REACH)).view(frames, 1, *size)
+        height = (share.above + share.below).clamp(min=0) / centimetre
+        low = 1 - smooth_step(share.below / centimetre / (_FLOOR_REACH + _FLOOR_GROWS * height), 0.0, 1.0)
+        low = (_FLOOR_SEEN * low).view(frames, 1, *size)
         colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low)
         opened = self._opened(sheet, points)
-        upper, lower = sheet.openings[0].edges(sheet.openings[0].local(rigid)[0])
-        hidden = 1 - self.own.upper_teeth * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
+        along = sheet.openings[0].local(rigid)[0]
+        upper, lower = sheet.openings[0].edges(along)
+        own = self.own.upper_teeth * self.own.across(along)
+        hidden = 1 - own * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
         hidden = hidden.view(frames, 1, *size)
         rows = (
             (self.lower, LOWER_BOX, opened, 1.0, _LOWER_LIGHT),
@@ -226,14 +245,14 @@ def fit_interior(
     colourful = colourfulness(sheet)
     light, edge = _coloured(white(sheet)[:, None], colourful)[:, 0], None
     scene = light.mean()
-    own = Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0)
+    own = Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0, columns=torch.ones(_COLUMNS))
     if opening > 0.25:
         own, light, edge = _own_inside(sheet, light)
     if edge is not None:
         shift[1] += (edge - scale * (_INCISORS - _UPPER_DROP) - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
     return Interior(
-        upper=_premultiplied(upper, colourful),
-        lower=_premultiplied(lower, colourful),
+        upper=_premultiplied(upper, colourful, 1.0),
+        lower=_premultiplied(lower, colourful, float((scene / light.mean()).clamp(1.0, _TONGUE))),
         shift=shift,
         scale=scale,
         jaw=jaw,
@@ -263,7 +282,7 @@ def _own_inside(sheet: Sheet, light: torch.Tensor) -> tuple[Own, torch.Tensor, t
     peak, at = whiteness[: 47 * 3 // 4].max(0)
     if float(peak) < _TOOTH_WHITE * 255 * float(light.mean()):
         kept = float(smooth_step(rest.gap * sheet.similarity.scale, 0.12, 0.3))
-        return Own(split=0.5, kept=kept, upper_teeth=0.0, lower_teeth=0.0), light, None
+        return Own(0.5, kept, upper_teeth=0.0, lower_teeth=0.0, columns=torch.ones(_COLUMNS)), light, None
     ends = (whiteness[int(at) :] < 0.72 * peak).nonzero()
     row = int(at) + int(ends[0, 0]) if len(ends) else 46
     under = whiteness[row:]
@@ -274,14 +293,31 @@ def _own_inside(sheet: Sheet, light: torch.Tensor) -> tuple[Own, torch.Tensor, t
     place = places.view(47, 13, 2)[row, 6]
     upright = torch.cat([place * place.new_tensor([1.0, -1.0]), sheet.points[13, 2:]])
     edge = sheet.similarity.apply(upright[None])[0, 1]
-    inside = Own(split, kept=1.0, upper_teeth=1.0, lower_teeth=float(lower_teeth))
+    inside = Own(split, 1.0, upper_teeth=1.0, lower_teeth=float(lower_teeth), columns=_columns(sheet, float(peak)))
     return inside, torch.maximum(own, 0.6 * light).clamp(max=1.1), edge
 
 
-def _premultiplied(picture: torch.Tensor, colourful: float) -> torch.Tensor:
+def _columns(sheet: Sheet, peak: float) -> torch.Tensor:
+    """Where along the photo's open mouth (columns,) its inside is as white as teeth, whose brightest is `peak`."""
+    rest = sheet.openings[0]
+    along, part = torch.linspace(0, 1, 4 * _COLUMNS - 3), torch.linspace(0.1, 0.9, 15)
+    upper, lower = rest.edges(along[None])
+    height = torch.lerp(upper[0][None], lower[0][None], part[:, None])
+    places = rest.pixels(along.expand(15, -1).reshape(1, -1), height.reshape(1, -1)).view(1, 15, -1, 2)
+    whitest = seen_at(sheet, places)[0].amin(0).amax(0)  # (4 * columns - 3,)
+    teeth = smooth_step(whitest / peak, *_COLUMN_TOOTH)
+    smooth = functional.avg_pool1d(functional.pad(teeth[None], (3, 3), mode="replicate"), 7, 1)[0]
+    ends = smooth_step(torch.minimum(along, 1 - along), 0.02, 0.15)
+    return (smooth * ends)[::4]
+
+
+def _premultiplied(picture: torch.Tensor, colourful: float, flesh: float) -> torch.Tensor:
+    """A picture of teeth and tongue (height, width, 4) for drawing; what is red in it is lit `flesh` times as much."""
     values = picture.permute(2, 0, 1).float()
-    alpha = values[3:] / 255
-    return torch.cat([_coloured(values[:3], colourful) * alpha, alpha])[None]
+    alpha, colours = values[3:] / 255, values[:3]
+    white = smooth_step(colours.amin(0) / colours.amax(0).clamp(min=1), 0.55, 0.8)
+    lit = (colours * torch.lerp(white.new_tensor(flesh), white.new_tensor(1.0), white)).clamp(max=255)
+    return torch.cat([_coloured(lit, colourful) * alpha, alpha])[None]
 
 
 def _coloured(colours: torch.Tensor, colourful: float) -> torch.Tensor:
@@ -301,5 +337,5 @@ def _shade(share: Shares, centimetre: float) -> torch.Tensor:
     """Light (frames, n) inside the lips: less under the upper lip and towards the corners."""
     under = 0.72 + 0.28 * smooth_step(share.above / centimetre, -0.05, 0.35)
     over = 0.82 + 0.18 * smooth_step(share.below / centimetre, -0.05, 0.25)
-    side = 1 - 0.6 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
+    side = 1 - 0.4 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
     return under * over * side

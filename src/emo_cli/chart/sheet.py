@@ -148,7 +148,7 @@ def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Te
         triangles=torch.cat([triangles, margin]),
         margins=margin_places(screen),
         margin_count=len(margin),
-        field=head_field(points, rows, columns, 2 * cell),
+        field=head_field(points, photo, rows, columns, 2 * cell),
         cell=cell,
         fade=fade,
         active=_active(fade[0, 0]),
