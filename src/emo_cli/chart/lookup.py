@@ -21,12 +21,14 @@ def seen_at(sheet: Sheet, places: torch.Tensor) -> torch.Tensor:
 
 def seen_through(sheet: Sheet, offsets: torch.Tensor, box: Box, rows: range, columns: range) -> torch.Tensor:
     """The photo through offsets per cell (frames, 2, ...) of a box: (frames, 3, rows, columns) of the picture."""
-    dense = offsets * (2 / _span(sheet))[:, None, None]
+    # All frames' x lie together and then all their y: so they are added and looked up without being copied.
+    dense = (offsets * (2 / _span(sheet))[:, None, None]).transpose(0, 1)
     if sheet.cell > 1:
         dense = functional.interpolate(dense, scale_factor=sheet.cell, mode="bilinear", align_corners=False)
     top, left = rows.start - box.top * sheet.cell, columns.start - box.left * sheet.cell
     dense = dense[:, :, top : top + len(rows), left : left + len(columns)]
-    return _looked_up(sheet, _normalised(sheet, pixel_centres(rows, columns)) + dense.permute(0, 2, 3, 1))
+    centres = _normalised(sheet, pixel_centres(rows, columns)).permute(2, 0, 1).contiguous()
+    return _looked_up(sheet, (dense + centres[:, None]).permute(1, 2, 3, 0))
 
 
 def _looked_up(sheet: Sheet, grid: torch.Tensor) -> torch.Tensor:

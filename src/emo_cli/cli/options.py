@@ -136,6 +136,8 @@ OFFLOAD_HELP = (
     "memory. Done by itself where a model does not fit. Needs `pip install 'emo-cli\\[offload]'`."
 )
 OffloadOption = Annotated[bool, make("--offload", help=OFFLOAD_HELP, envvar="EMO_OFFLOAD")]
-COMPILE_HELP = "Compile the networks first: minutes once, then faster. Pays with large models and long sounds."
+COMPILE_HELP = (
+    "Compile the networks first: takes minutes once. What it gains here: `emo bench PHOTO SOUND --against compile=1`."
+)
 CompileOption = Annotated[bool, make("--compile", help=COMPILE_HELP, envvar="EMO_COMPILE")]
 PrecisionOption = Annotated[Precision, make("--dtype", help=DTYPE_HELP, envvar="EMO_DTYPE")]
