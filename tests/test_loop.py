@@ -3,18 +3,21 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 from torch import Tensor, nn
 
-from emo_cli.errors import InputError
+from emo_cli.errors import InputError, ModelError
+from emo_cli.training.journal import Journal
 from emo_cli.training.loop import CHECKPOINT, Randomness, Schedule, run, take_over
-from emo_cli.training.processes import share_gradients
+from emo_cli.training.processes import share_gradients, share_out
+from emo_cli.training.processes import whole as complete
 
 
-def schedule(steps: int, **changes: float) -> Schedule:
+def schedule(steps: int, **changes: Any) -> Schedule:
     return Schedule(steps=steps, rate=0.05, warmup=2, log_every=5, **changes)
 
 
@@ -31,7 +34,7 @@ class Line:
         error = (self.network(x) - x.sum(1, keepdim=True) - shift).square().mean()
         return {"total": error, "error": error}
 
-    def train(self, folder: Path, steps: int, **changes: float) -> bool:
+    def train(self, folder: Path, steps: int, **changes: Any) -> bool:
         plan = schedule(steps, **changes)
         return run(self.network, self.network.parameters(), self.step, plan, folder, 0, lambda line: None)
 
@@ -103,3 +106,60 @@ def _share(rank: int, folder: str) -> None:
 def test_two_processes_end_with_the_mean_of_their_gradients(tmp_path: Path) -> None:
     multiprocessing.spawn(_share, args=(str(tmp_path),), nprocs=2)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[0.5] * 3] * 2
+
+
+def _learn(rank: int, folder: str) -> None:
+    """The same run twice: once every process keeps the whole network, once each keeps a part; the second is resumed."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    whole, shared = Line(), Line()
+    whole.train(Path(folder, "whole"), 6)
+    for minutes in (0.0, None):
+        shared = Line()
+        share_out(shared.network, torch.device("cpu"))
+        shared.train(Path(folder, "shared"), 6, minutes=minutes)
+    with complete(shared.network):
+        found = [whole.network.weight.tolist(), shared.network.weight.tolist()]
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def test_a_network_shared_out_learns_the_same_as_copies_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    multiprocessing.spawn(_learn, args=(str(tmp_path),), nprocs=2)
+    (whole, shared), other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert torch.allclose(torch.tensor(whole), torch.tensor(shared), atol=1e-6)
+    assert other == [whole, shared]
+
+
+def test_gradients_of_some_batches_make_one_step(tmp_path: Path) -> None:
+    one, several = Line(), Line()
+    one.train(tmp_path / "one", 6)
+    several.train(tmp_path / "several", 6, accumulate=3)
+    state = torch.load(tmp_path / "several" / CHECKPOINT, weights_only=True)
+    assert state["step"] == 6 and state["optimiser"]["state"][0]["step"] == 6
+    assert not torch.equal(one.network.weight, several.network.weight)
+
+
+def test_the_log_of_steps_that_are_made_again_is_taken_out(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 5, "total": 1}\n{"step": 10, "total": 1}\n{"step": 15, "to')
+    Journal(tmp_path, 5, 5, lambda line: None, None)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [5]
+
+
+def test_samples_show_the_averaged_network(tmp_path: Path) -> None:
+    line, seen = Line(), []
+    schedule_with_samples = schedule(4, samples_every=2)
+    run(
+        line.network, line.network.parameters(), line.step, schedule_with_samples, tmp_path, 0, lambda text: None,
+        samples=lambda step: seen.append((step, line.network.weight.tolist())),
+    )  # fmt: skip
+    average = torch.load(tmp_path / CHECKPOINT, weights_only=True)["average"]["weight"]
+    assert [step for step, _ in seen] == [2, 4] and seen[1][1] == average.tolist()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    line = Line()
+    line.network.weight.data.fill_(torch.nan)
+    with pytest.raises(ModelError, match="step 1"):
+        line.train(tmp_path, 3)

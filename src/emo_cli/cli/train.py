@@ -116,6 +116,8 @@ def train(
     with Report(quiet=not leads) as report:
         report.stage("starting")
         if kind == "mini":
+            if os.environ.get("WORLD_SIZE", "1") != "1":
+                raise UsageError("mini starts its processes itself: leave out the launcher and give --processes.")
             from emo_cli.training.personal import PersonalOptions, is_clips, train_on_people
             from emo_cli.training.stages import TrainOptions
             from emo_cli.training.stages import train as run

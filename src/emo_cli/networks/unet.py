@@ -130,7 +130,7 @@ class Level(nn.Module):
         """x (rows, channels, h, w) through layer `index`."""
         told = self._told(walk)
         if walk.recompute and torch.is_grad_enabled():
-            x, normed = checkpoint(self._through, index, x, walk, told, use_reentrant=False)
+            x, normed = checkpoint(self._through, index, x, walk, told, use_reentrant=False, preserve_rng_state=False)
         else:
             x, normed = self._through(index, x, walk, told)
         if normed is not None:

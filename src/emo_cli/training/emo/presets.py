@@ -82,7 +82,7 @@ EMO = Family(
 
 TINY = replace(EMO, name="emo-tiny", fps=25.0, size=64, steps=6, guidance=1.5, latent_size=8, latent_channels=16)
 TINY_WIDTHS: dict[str, Any] = {
-    "widths": (24, 48), "layers": 1, "heads": 4, "groups": 8, "attention": (True, True), "feed_forward": 2,
+    "widths": (16, 32), "layers": 1, "heads": 4, "groups": 8, "attention": (True, True), "feed_forward": 2,
 }  # fmt: skip
 TINY_TOKENS = 48  # width of an audio token
 

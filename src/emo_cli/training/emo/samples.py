@@ -80,7 +80,7 @@ class Samples:
         return self.pipeline.codec
 
 
-def animated(pipeline: EmoPipeline, shots: Shots) -> list[np.ndarray]:
+def animated(pipeline: EmoPipeline, shots: Shots, settings: Settings | None = None) -> list[np.ndarray]:
     """What the model makes of a clip's portrait and sound (a batch of one), as `emo animate` would: uint8 frames."""
     assert shots.sound is not None and isinstance(pipeline.codec, PictureCodec)
     pixels, faces = shots.portrait.float() / 127.5 - 1, shots.face.numpy()
@@ -90,7 +90,7 @@ def animated(pipeline: EmoPipeline, shots: Shots) -> list[np.ndarray]:
         canvas,
         faces[0, 0],
         shots.sound[0],
-        Settings(),
+        settings or Settings(),
         masks=shots.masks,
         drawings=(lambda places: faces[np.clip(places, 0, len(faces) - 1)]) if drawn else None,
     )
