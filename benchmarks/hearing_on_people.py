@@ -28,15 +28,17 @@ from emo_cli.training.phones import PHONES, Phone
 
 _OPEN_VOWELS = ("a", "ah", "e", "o")
 _CLOSED = 0.6
+_LIKELY = 0.25  # probability from which on p, b or m count as heard
 _BITTEN = 0.5
 
 
 @dataclass(frozen=True)
 class Heard:
-    """Rows at 50 Hz of one prompt: true and heard phones (rows,), heard curves (rows, 10)."""
+    """Rows at 50 Hz of one prompt: true and heard phones (rows,), probability of p, b, m (rows,), curves (rows, 10)."""
 
     truth: np.ndarray[Any, np.dtype[np.int64]]
     phones: np.ndarray[Any, np.dtype[np.int64]]
+    labial: np.ndarray[Any, np.dtype[np.float32]]
     curves: np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -54,30 +56,35 @@ def hear(prompt: Prompt, network: MiniHearing) -> Heard:
     with torch.no_grad():
         heard = network.heads(network.rows(torch.from_numpy(prompt.waveform.copy()))[None])
     truth = labels(prompt.phones, heard.phones.shape[1])
-    return Heard(truth, heard.phones[0].argmax(-1).numpy(), heard.curves[0].numpy())
+    labial = heard.phones[0].softmax(-1)[:, PHONES.index("p")].numpy()
+    return Heard(truth, heard.phones[0].argmax(-1).numpy(), labial, heard.curves[0].numpy())
 
 
-def events(item: Heard, name: str, curve: str) -> Iterator[float]:
-    """The curve's highest value in and one row around every stretch of one phone."""
+def events(item: Heard, name: str, values: np.ndarray[Any, np.dtype[np.float32]]) -> Iterator[float]:
+    """The highest of the values (rows,) in and one row around every stretch of one phone."""
     inside = np.flatnonzero(np.diff(np.concatenate([[0], item.truth == PHONES.index(name), [0]]).astype(int)))
     for start, stop in inside.reshape(-1, 2):
-        yield float(item.curves[max(0, start - 1) : stop + 1, CURVES.index(curve)].max())
+        yield float(values[max(0, start - 1) : stop + 1].max())
 
 
 def measured(items: Sequence[Heard]) -> dict[str, float]:
     """The figures: shares of rows or of sounds, and the mean jaw where it should be low and high."""
-    truth, phones, curves = (
-        np.concatenate([getattr(item, part) for item in items]) for part in ("truth", "phones", "curves")
+    truth, phones, labial, curves = (
+        np.concatenate([getattr(item, part) for item in items]) for part in ("truth", "phones", "labial", "curves")
     )
     speech = truth != 0
     vowels = np.isin(truth, [PHONES.index(name) for name in _OPEN_VOWELS])
     close, jaw = curves[:, CURVES.index("close")], curves[:, CURVES.index("jaw")]
-    labials = [value > _CLOSED for item in items for value in events(item, "p", "close")]
-    bites = [value > _BITTEN for item in items for value in events(item, "f", "labiodental")]
+    closed, bitten = CURVES.index("close"), CURVES.index("labiodental")
+    heard = [value > _LIKELY for item in items for value in events(item, "p", item.labial)]
+    labials = [value > _CLOSED for item in items for value in events(item, "p", item.curves[:, closed])]
+    bites = [value > _BITTEN for item in items for value in events(item, "f", item.curves[:, bitten])]
     teeth = np.isin(truth, [PHONES.index(name) for name in ("s", "t", "p", "f")])
     figures = {
         "phones": np.mean(phones == truth),
         "phones_in_speech": np.mean((phones == truth)[speech]),
+        "pbm_heard": np.mean(heard),
+        "pbm_heard_in_open_vowels": np.mean(labial[vowels] > _LIKELY),
         "closed_in_pbm": np.mean(labials),
         "closed_in_open_vowels": np.mean(close[vowels] > _CLOSED),
         "bite_in_fv": np.mean(bites),
