@@ -13,7 +13,9 @@ from emo_cli.errors import InputError, UsageError
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
-from emo_cli.training.corpus import write_corpus
+from emo_cli.sound_encoders import MiniHearing
+from emo_cli.training.bank import act_all, remembered
+from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.stages import MINI, TrainOptions, networks, train
 from emo_cli.training.targets import random_reference
 from rig_fixture import small_rig
@@ -54,6 +56,22 @@ def test_one_stage_alone_starts_from_the_stage_before(model: Path, options: Trai
     with pytest.raises(InputError, match="hearing"):
         train(replace(options, out=tmp_path, stage="video"), _quiet)
     assert train(replace(options, stage="video"), _quiet) == model
+
+
+def test_a_run_that_goes_on_finds_its_takes_again(model: Path, options: TrainOptions) -> None:
+    kept = list(options.out.glob("takes-*.pt"))
+    before = kept[0].stat().st_mtime_ns
+    train(options, _quiet)
+    assert list(options.out.glob("takes-*.pt")) == kept and kept[0].stat().st_mtime_ns == before
+
+
+def test_takes_that_were_kept_are_the_takes_that_were_made(model: Path, options: TrainOptions) -> None:
+    hearing, rig = MiniHearing.from_pretrained(options.out / "hearing"), small_rig()
+    made = act_all(load(options.out.parent / "corpus", "train"), hearing, rig, options.seed)
+    kept = remembered(next(iter(options.out.glob("takes-*.pt"))), lambda: [])
+    assert len(kept) == len(made) > 0
+    for one, other in zip(kept, made, strict=True):
+        assert torch.equal(one.features, other.features) and torch.equal(one.pose, other.pose)
 
 
 @pytest.mark.parametrize(("field", "value"), (("preset", "huge"), ("stage", "smelling")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from emo_cli.networks.conditions import SoundProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.sound_encoders import MiniHearing
-from emo_cli.training.bank import Take, act_all, draw
+from emo_cli.training.bank import Take, act_all, draw, remembered
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import train_hearing
@@ -192,7 +193,9 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
     torch.manual_seed(options.seed)  # the same first weights in every process
     preset, rig = PRESETS[options.preset], Rig.load(options.rig)
     hearing = _open_hearing(options.out)
-    takes = act_all(load(corpus, "train"), hearing, rig, options.seed)
+    takes = remembered(
+        _takes_file(options, corpus), lambda: act_all(load(corpus, "train"), hearing, rig, options.seed)
+    )
     report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.0f} minutes")
     head_model = None if options.head_model is None else HeadModel.load(options.head_model)
     codec, whitening = fit_tables(rig, head_model, takes, options.seed)
@@ -279,6 +282,16 @@ def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
     rate = schedule.rate * (1.0 if options.start is None else preset.again)
     changed = replace(schedule, rate=rate, minutes=options.minutes)
     return changed if options.steps is None else replace(changed, steps=options.steps)
+
+
+def _takes_file(options: TrainOptions, corpus: Path) -> Path:
+    """A name for the takes of exactly this corpus, encoder, rig and seed."""
+    digest = hashlib.sha256(f"{corpus.resolve()} {options.seed}".encode())
+    for shard in sorted(corpus.glob("shard-????.npz")):
+        digest.update(f"{shard.name} {shard.stat().st_size} {shard.stat().st_mtime_ns}".encode())
+    for small in (options.rig, *sorted((options.out / "hearing").glob("*.safetensors"))):
+        digest.update(small.read_bytes())
+    return options.out / f"takes-{digest.hexdigest()[:12]}.pt"
 
 
 def _open_hearing(out: Path) -> MiniHearing:
