@@ -141,5 +141,6 @@ def test_each_reason_is_told_by_its_name() -> None:
     assert _reason(_stretch(face - 150), noise) == "cut off"
     assert _reason(_stretch(face), None) == "silent"
     assert _reason(_stretch(face), np.zeros(32000, np.float32)) == "silent"
-    assert _reason(replace(_stretch(face), drifts=[replace(STILL, x=0.01)] * 50), noise) == "camera"
+    pan = replace(STILL, shifts=np.full((3, 2), 0.01))
+    assert _reason(replace(_stretch(face), drifts=[pan] * 50), noise) == "camera"
     assert _reason(replace(_stretch(face), drifts=[replace(STILL, change=0.2)] * 50), noise) == "background"

@@ -11,7 +11,7 @@ REASONS = {
     "short": "it is shorter than a clip",
     "small": "the face is so small that it would be blown up",
     "cut off": "the face leaves the picture",
-    "camera": "the camera moves or zooms",
+    "camera": "the camera moves",
     "background": "something moves behind the head",
     "silent": "there is no sound, or nothing to hear",
     "disagrees": "lips and sound do not belong together",

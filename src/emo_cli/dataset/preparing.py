@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -76,7 +78,7 @@ def _worked(todo: Sequence[Source], data: Path, limits: Limits, workers: int) ->
                 yield source, prepare_source(source, data, limits)
         return
     fresh = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, max(1, len(todo))), fresh, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(min(workers, max(1, len(todo))), fresh, _begin) as pool:
         running = {pool.submit(prepare_source, source, data, limits): source for source in todo}
         try:
             while running:
@@ -125,12 +127,20 @@ def _made(source: Source, work: Path, data: Path, limits: Limits) -> Outcome:
 
 
 def _frames(source: Source, limits: Limits) -> Iterator[Frame]:
-    """A source's frames, as long as there is somebody who wants them: a worker does not outlive a killed command."""
+    return video.read(source.path, limits.fps, from_zero=True)
+
+
+def _begin() -> None:
+    """In a worker: one thread for the numbers, and one that ends the process when the command has been killed."""
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     parent = parent_process()
-    for frame in video.read(source.path, limits.fps, from_zero=True):
-        if parent is not None and not parent.is_alive():
-            raise SystemExit("The command that asked for this has ended.")
-        yield frame
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @cache
