@@ -38,7 +38,7 @@ large = pytest.mark.skipif(not LARGE.is_dir(), reason="EMO_PARITY_VECTORS names 
 
 NETWORK = 2e-5  # largest difference allowed per network
 STEP = 5e-5  # per step of the loop
-ROUNDED = 1e-3  # where 16 bits can fall to either side
+ROUNDED = 1e-3  # where 16 bits can fall to either side, which differs from processor to processor; per clip of a chain
 REDUCED = Divisions(heads=4, groups=32)
 REGIONS = ("full", "face", "lip")
 
@@ -273,9 +273,9 @@ def test_two_chained_clips_step_by_step() -> None:
     for clip, steps in enumerate(sampled()):
         assert torch.equal(steps[0], io[f"clip{clip}.noise"][0])
         for step in range(3):
-            near("io_sampling", steps[step + 1], io[f"clip{clip}.latents_step{step}"][0], ROUNDED)
+            near("io_sampling", steps[step + 1], io[f"clip{clip}.latents_step{step}"][0], ROUNDED * (clip + 1))
         last = pipeline().codec.pixels(steps[-1].transpose(0, 1)[-2:])
-        near("io_sampling", last, io[f"clip{clip}.frames_last2"][0].transpose(0, 1), ROUNDED)
+        near("io_sampling", last, io[f"clip{clip}.frames_last2"][0].transpose(0, 1), ROUNDED * (clip + 1))
 
 
 @large
