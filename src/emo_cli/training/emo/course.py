@@ -17,6 +17,7 @@ from emo_cli.dataset.manifest import TrainingClip
 from emo_cli.errors import OutputError, UsageError
 from emo_cli.networks.codec import PictureCodec
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.stored import StoredNetwork
 from emo_cli.training import processes
 from emo_cli.training.emo.hearing import HEARD, Hearing
 from emo_cli.training.emo.learner import Learner
@@ -184,9 +185,24 @@ def _stage(course: Course, stage: Stage, begin: EmoPipeline, folder: Path) -> bo
         batches.close()
     with processes.whole(learner):
         if processes.first():
-            _write(pipeline, folder, _steps(options, stage) if done else 0)
+            whole = _gathered(pipeline) if processes.is_shared_out(learner) else pipeline
+            _write(whole, folder, _steps(options, stage) if done else 0)
     processes.wait_for_all()
     return done
+
+
+@torch.no_grad()
+def _gathered(pipeline: EmoPipeline) -> EmoPipeline:
+    """A model of ordinary networks with the numbers of one that is shared out, while every process holds them all:
+    asked for its state, such a network would give its part only."""
+    networks: dict[str, StoredNetwork] = {}
+    for name, part in pipeline.parts().items():
+        if isinstance(part, StoredNetwork) and name != "sound_encoder":
+            networks[name] = type(part)(**part.config)
+            known = dict(part.named_parameters())
+            for key, value in networks[name].named_parameters():
+                value.copy_(known[key])
+    return replace(pipeline, **networks)  # type: ignore[arg-type]
 
 
 def _by_the_first(samples: Samples, step: int) -> None:
