@@ -199,6 +199,14 @@ def is_card(place: torch.device) -> bool:
     return place.type == ANY_CARD
 
 
+def backends(place: torch.device) -> str:
+    """What a group of processes on such devices speaks through; a card becomes this process's own."""
+    if not is_card(place):
+        return "gloo"
+    torch.cuda.set_device(place)
+    return "cpu:gloo,cuda:nccl"
+
+
 def likes_batches(place: torch.device) -> bool:
     """Whether several windows at once are faster than one after another: a processor is busy with one."""
     return place.type != "cpu"

@@ -125,7 +125,8 @@ GUIDANCE_HELP = "How closely the sound is followed; 1 is plain. Without it: as t
 GuidanceOption = Annotated[
     float | None, make(min=0, max=20, metavar="FACTOR", help=GUIDANCE_HELP, show_default=False, envvar="EMO_GUIDANCE")
 ]
-DeviceOption = Annotated[str, make(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.", envvar="EMO_DEVICE")]
+DEVICE_HELP = "auto, cpu, cuda, cuda:1 or mps."
+DeviceOption = Annotated[str, make(metavar="NAME", help=DEVICE_HELP, envvar="EMO_DEVICE")]
 DTYPE_HELP = "Type of the numbers; auto is float32."
 MEMORY_HELP = "How much memory the model may fill, where it is not all of a graphics card's."
 MemoryOption = Annotated[

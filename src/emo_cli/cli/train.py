@@ -9,6 +9,7 @@ from typing import Annotated
 
 from typer import Option
 
+from emo_cli.cli.options import DEVICE_HELP
 from emo_cli.cli.report import Report
 from emo_cli.errors import OutputError, UsageError
 
@@ -54,7 +55,6 @@ AccumulateOption = Annotated[
 ]
 RateOption = Annotated[float | None, on_video(min=0, help="Learning rate, if not the usual.")]
 SizeOption = Annotated[int | None, on_video(min=64, help="Side of the pictures, if not the usual.")]
-DEVICE_HELP = "auto, cpu, cuda, cuda:1 or mps."
 DeviceOption = Annotated[str, Option(help=DEVICE_HELP, rich_help_panel=FILMED_ONLY)]
 DTYPE_HELP = "Precision of the arithmetic: float32 or bfloat16. Weights stay float32."
 DtypeOption = Annotated[str, Option(help=DTYPE_HELP, rich_help_panel=FILMED_ONLY)]

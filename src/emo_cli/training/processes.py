@@ -18,6 +18,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.multiprocessing.spawn import spawn
 
+from emo_cli import device
+
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 _BUCKET = 1 << 24
 """Gradients that are averaged at once, so that their copies take little memory."""
@@ -56,9 +58,7 @@ def joined(place: torch.device) -> Iterator[None]:
         return
     if os.environ.get("MASTER_ADDR") in ("127.0.0.1", "localhost"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK.get(sys.platform, ""))
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
+    distributed.init_process_group(device.backends(place))
     try:
         yield
     finally:
