@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from emo_cli.chart.codec import CLOSING
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
@@ -130,7 +131,7 @@ def generated(
     canvas = Canvas(pipeline.codec.reference(canonical), None)
     motions = list(pipeline.motions(canvas, NO_MASK, sound, settings))
     moved, closure = pipeline.codec.unpack(torch.cat([motion.latents for motion in motions]))
-    firm = ((closure - 0.6) / 0.4).clamp(0, 1)
+    firm = ((closure - CLOSING) / (1 - CLOSING)).clamp(0, 1)
     return pipeline.codec.close_lips(canonical, moved, firm), torch.cat([motion.pose for motion in motions])
 
 

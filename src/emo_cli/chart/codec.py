@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _CLOSURE_CENTRE, _CLOSURE_SPAN = 0.35, 0.5
 _REFERENCE_SPAN = 0.6  # centimetres: about the spread of identities
-_CLOSING = 0.6  # closure above this draws the lips together, up to exactly closed at 1
+CLOSING = 0.6
+"""Closure above this draws the lips together, up to exactly closed at 1."""
 _UPPER_SHARE, _LOWER_SHARE = 0.35, 0.65  # of a closing mouth: the lower lip travels further
 
 
@@ -205,7 +206,7 @@ class FlowCodec(StoredNetwork):
         displacement, closure = (part.cpu() for part in self.unpack(latents.float().to(self.mean.device)))
         share = sheet.lips * strength.lips + (1 - sheet.lips) * strength.expression
         displacement = displacement * (share * sheet.outline)[:, None]
-        weight = ((closure - _CLOSING) / (1 - _CLOSING)).clamp(0, 1) * min(strength.lips, 1.0)
+        weight = ((closure - CLOSING) / (1 - CLOSING)).clamp(0, 1) * min(strength.lips, 1.0)
         # In this photo lips are closed when its landmarks meet, and those are the rig's points plus the bias.
         closed = lip_gaps(self.mean.cpu().float())
         closed[:, 1] = -lip_gaps(self.bias.cpu().float())[:, 1]
