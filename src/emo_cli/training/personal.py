@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from emo_cli.pipeline import EmoPipeline
 from emo_cli.sound_encoders import MiniHearing
 from emo_cli.training.loop import Randomness, Schedule, Step, run
 from emo_cli.training.objective import MotionNetworks, Objective
-from emo_cli.training.processes import first, run_together
+from emo_cli.training.processes import first, report_aloud, run_together
 from emo_cli.training.tracked import TrackedTake, draw, load_takes
 
 SCHEDULE = Schedule(steps=400, rate=2e-4, warmup=10, floor=0.1, average=0.99, log_every=20, checkpoint_minutes=5.0)
@@ -54,14 +53,8 @@ def train_on_people(options: PersonalOptions, report: Report) -> Path:
     if options.processes == 1:
         _train(options, report)
     else:
-        run_together(options.processes, _train, options, _report_aloud)
+        run_together(options.processes, _train, options, report_aloud)
     return options.out / "model"
-
-
-def _report_aloud(line: str) -> None:
-    """Processes of their own cannot reach the caller's printer."""
-    if first():
-        print(line, file=sys.stderr, flush=True)
 
 
 def _train(options: PersonalOptions, report: Report) -> None:

@@ -85,6 +85,12 @@ def first() -> bool:
     return rank() == 0
 
 
+def report_aloud(line: str) -> None:
+    """Processes of their own cannot reach the caller's printer, so the first one tells on standard error."""
+    if first():
+        print(line, file=sys.stderr, flush=True)
+
+
 def wait_for_all() -> None:
     """Return when every process of the group has come here."""
     if count() > 1:

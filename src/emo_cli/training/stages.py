@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import train_hearing
 from emo_cli.training.loop import Randomness, Schedule, Step, run, take_over, take_result
 from emo_cli.training.objective import MotionNetworks, Objective
-from emo_cli.training.processes import first, run_together
+from emo_cli.training.processes import first, report_aloud, run_together
 from emo_cli.training.rig import HeadModel, Rig
 from emo_cli.training.targets import displacement, random_reference
 
@@ -178,14 +177,8 @@ def train(options: TrainOptions, report: Report) -> Path:
     if options.processes == 1:
         _train_motion(options, corpus, stages, report)
     else:
-        run_together(options.processes, _train_motion, options, corpus, stages, _report_aloud)
+        run_together(options.processes, _train_motion, options, corpus, stages, report_aloud)
     return options.out / "model"
-
-
-def _report_aloud(line: str) -> None:
-    """Processes of their own cannot reach the caller's printer."""
-    if first():
-        print(line, file=sys.stderr, flush=True)
 
 
 def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], report: Report) -> None:
