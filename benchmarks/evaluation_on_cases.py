@@ -22,7 +22,7 @@ from emo_cli.evaluation.examination import Subject, Tools, examine
 from emo_cli.evaluation.judges import Features, Networks
 from emo_cli.evaluation.measures import ROWS, Measures, mean
 from emo_cli.face import FaceFinder
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.weights import locate
 
 MADE, PUBLISHED = "made", "published"

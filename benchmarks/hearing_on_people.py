@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from spoken_prompts import LANGUAGES, RATE, SOUNDS, TEXTS, Prompt, Samples, in_english, prompts, sentences
 
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.articulation import CURVES
 from emo_cli.training.deliveries import Delivery
 from emo_cli.training.flite import Flite

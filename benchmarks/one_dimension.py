@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from emo_cli.networks.unet import TimeEmbedding, timestep_features
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.sampling import SHIFT, flow_steps, shifted
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.bank import Take, act, act_all, draw
 from emo_cli.training.corpus import load
 from emo_cli.training.loop import Randomness, Schedule, run

@@ -21,7 +21,7 @@ from mini_on_cases import best_lag, opening, tracked
 
 from emo_cli import speech
 from emo_cli.face.landmarks import triangles
-from emo_cli.sound_encoders import Heard, MiniHearing
+from emo_cli.sound.encoders import Heard, MiniHearing
 from emo_cli.training.articulation import CURVES, Articulation, curves, to_frames
 from emo_cli.training.fitting import fit_codec
 from emo_cli.training.phones import PHONES, Phone

@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from emo_cli.memory import _Bytes
+from emo_cli.loading.memory import _Bytes
 from emo_cli.networks.conditions import FaceLocator, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline

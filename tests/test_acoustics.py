@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from emo_cli.acoustics import CEPSTRA, GAUSSIANS, PHONES, STATES, WIDTH, PhoneEvidence
 from emo_cli.errors import InputError
-from emo_cli.sound_encoders import MiniHearing, log_mel, normalise
+from emo_cli.sound.acoustics import CEPSTRA, GAUSSIANS, PHONES, STATES, WIDTH, PhoneEvidence
+from emo_cli.sound.encoders import MiniHearing, log_mel, normalise
 from emo_cli.training.sphinx import fill
 
 

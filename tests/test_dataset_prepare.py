@@ -23,7 +23,7 @@ from emo_cli.dataset.report import write_report
 from emo_cli.dataset.sources import find_sources
 from emo_cli.dataset.survey import Stretch
 from emo_cli.errors import InputError, UsageError
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 1.6

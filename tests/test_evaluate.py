@@ -22,7 +22,7 @@ from emo_cli.evaluation.frechet import distance
 from emo_cli.evaluation.judges import Features, Networks
 from emo_cli.evaluation.measures import ROWS, Measures, difference, mean
 from emo_cli.face import FaceFinder
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FPS, FRAMES = 10.0, 18

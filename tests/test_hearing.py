@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.corpus import Utterance, write_corpus
 from emo_cli.training.hearing import disturbed, doubted, draw, hidden, score, train_hearing
 from emo_cli.training.loop import Schedule

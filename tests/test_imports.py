@@ -30,25 +30,18 @@ ALLOWED = {
     "credentials": "errors provenance scratch",
     "scratch": "errors",
     "tape": "errors scratch",
-    "resampler": "",
-    "loudness": "resampler tape",
-    "separation": "errors resampler tape",
+    "sound": "errors family stored tape",
     "ffmpeg": "errors scratch",
     "pipes": "errors",
     "tracks": "ffmpeg",
-    "vocals": "",
     "face": "errors stored",
-    "acoustics": "",
-    "sound_encoders": "errors acoustics family stored tape",
     "encoders": "ffmpeg",
     "video": "errors encoders ffmpeg pipes scratch tracks",
-    "speech": "errors ffmpeg loudness resampler scratch separation sound_encoders tape video vocals",
+    "speech": "errors ffmpeg sound scratch tape video",
     "photo": "errors",
     "portrait": "errors face photo",
     "identity": "errors face",
-    "wav2vec": "stored tape",
     "hallo_masks": "errors face networks",
-    "whisper": "stored tape",
     "regions": "errors face",
     "landmark_images": "errors face",
     "networks.reuse": "",
@@ -66,27 +59,22 @@ ALLOWED = {
     "sampling": "errors family clips networks chart",
     "quality": "family networks.reuse",
     "segments": "errors family clips networks chart sampling quality tape",
-    "offload": "errors device networks",
-    "compiling": "errors device networks",
-    "memory": "errors device networks pipeline offload",
-    "loading": "errors device memory offload compiling checkpoints networks pipeline segments weights",
+    "loading": "errors device checkpoints networks pipeline segments weights",
     "unfinished": "errors clips video networks segments",
-    "pipeline": "errors ahead device family clips stored sound_encoders portrait speech networks chart sampling "
-    "segments tape hallo_masks identity wav2vec whisper regions landmark_images",
-    "checkpoints": "errors family stored sound_encoders networks sampling pipeline identity wav2vec whisper",
-    "animate": "errors family device weights download pipes provenance credentials video vocals portrait speech "
-    "loudness separation networks segments unfinished outlook loading pipeline quality checkpoints face "
-    "landmark_images regions",
+    "pipeline": "errors ahead device family clips stored sound portrait speech networks chart sampling segments tape "
+    "hallo_masks identity regions landmark_images",
+    "checkpoints": "errors family stored sound networks sampling pipeline identity",
+    "animate": "errors family device weights download pipes provenance credentials video sound portrait speech "
+    "networks segments unfinished outlook loading pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes scratch video weights download loading animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
-    "evaluation": "errors device weights video photo face speech loudness tape sound_encoders identity checkpoints",
-    "inspection": "errors family device weights clips pipes portrait speech face checkpoints loading animate loudness "
+    "evaluation": "errors device weights video photo face speech sound tape identity checkpoints",
+    "inspection": "errors family device weights clips pipes portrait speech face checkpoints loading animate sound "
     "scratch",
-    "dataset": "errors device ffmpeg weights loudness sound_encoders speech video face",
+    "dataset": "errors device ffmpeg weights sound speech video face",
     "doctor": "errors device ffmpeg catalogue weights",
-    "training": "errors acoustics family clips device ffmpeg loudness stored face sound_encoders portrait photo speech "
-    "video networks chart sampling segments pipeline checkpoints dataset wav2vec hallo_masks landmark_images "
-    "regions weights",
+    "training": "errors sound family clips device ffmpeg stored face portrait photo speech video networks chart "
+    "sampling segments pipeline checkpoints dataset hallo_masks landmark_images regions weights",
     "cli": "errors animate batch bench checkpoints catalogue credentials dataset device doctor download evaluation "
     "inspection provenance training weights",
 }  # fmt: skip

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from emo_cli import compiling, device, memory, offload
+from emo_cli import device
 from emo_cli.errors import DeviceError, UsageError
-from emo_cli.loading import Loaded, Way, check
-from emo_cli.memory import Need
+from emo_cli.loading import compiling, memory, offload
+from emo_cli.loading.loaded import Loaded, Way, check
+from emo_cli.loading.memory import Need
 from emo_cli.networks.attention import BlockContext, SpatialBlock
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.unet import Conditions, UNet

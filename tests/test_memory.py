@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emo_cli import device, memory
+from emo_cli import device
 from emo_cli.errors import DeviceError
-from emo_cli.memory import Need
+from emo_cli.loading import memory
+from emo_cli.loading.memory import Need
 from emo_cli.networks.codec import PictureCodec
 from tiny_hallo import autoencoder
 from tiny_pipeline import tiny

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from emo_cli import speech
 from emo_cli.cli.app import app
 from emo_cli.errors import DeviceError, EmoError, IncompatibleCheckpoint, UsageError, WeightsError
-from emo_cli.separation import Separator
+from emo_cli.sound.separation import Separator
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = {

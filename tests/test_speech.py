@@ -16,7 +16,7 @@ import torch
 
 from emo_cli import speech
 from emo_cli.errors import InputError, ModelError
-from emo_cli.loudness import levelled, loudness, voice_share
+from emo_cli.sound.loudness import levelled, loudness, voice_share
 from emo_cli.tape import Waveform
 
 

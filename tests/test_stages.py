@@ -13,7 +13,7 @@ from emo_cli.errors import InputError, UsageError
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.bank import act_all, remembered
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.stages import MINI, TrainOptions, networks, train

@@ -17,7 +17,7 @@ import torch
 import emo_cli
 from emo_cli import speech
 from emo_cli.errors import OutputError
-from emo_cli.loudness import levelled, loudness
+from emo_cli.sound.loudness import levelled, loudness
 from emo_cli.tape import Tape, Windows, mean_square, pieces
 
 RANDOM = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_an_hour_is_heard_in_the_memory_of_a_minute(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     program = (
         "import resource, sys; from pathlib import Path; from emo_cli import speech\n"
-        "from emo_cli.sound_encoders import MiniHearing\n"
+        "from emo_cli.sound.encoders import MiniHearing\n"
         "hearing = MiniHearing(width=8, dilations=(1,)).eval()\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "def hear(path):\n"

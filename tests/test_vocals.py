@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emo_cli import speech, video
-from emo_cli.vocals import CentreVoice, wanted
+from emo_cli.sound.vocals import CentreVoice, wanted
 from test_speech import voice, wav
 
 RATE = 44_100

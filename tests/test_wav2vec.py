@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from emo_cli import wav2vec
-from emo_cli.wav2vec import Wav2VecEncoder, window_frames
+from emo_cli.sound import wav2vec
+from emo_cli.sound.wav2vec import Wav2VecEncoder, window_frames
 
 
 @pytest.fixture(scope="module")

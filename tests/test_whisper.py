@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from emo_cli import speech
+from emo_cli.sound.whisper import WhisperHearing, log_mel, window_rows
 from emo_cli.speech import Sound
-from emo_cli.whisper import WhisperHearing, log_mel, window_rows
 
 META = json.loads((Path(__file__).parent / "parity" / "echomimic" / "audio_meta.json").read_text())
 
@@ -51,7 +51,7 @@ def test_a_long_sound_is_transformed_in_pieces_that_join() -> None:
     whole = torch.stft(
         wave, 400, 160, window=torch.hann_window(400), center=True, pad_mode="reflect", return_complex=True
     )
-    from emo_cli.whisper import mel_filters
+    from emo_cli.sound.whisper import mel_filters
 
     power = mel_filters(80) @ whole[:, :-1].abs().square()
     logged = power.clamp_min(1e-10).log10()

@@ -14,7 +14,7 @@ from emo_cli.checkpoints import hallo
 from emo_cli.networks.conditions import FaceLocator, IdentityProjection, WindowProjection
 from emo_cli.networks.temporal import positions
 from emo_cli.networks.unet import UNet
-from emo_cli.wav2vec import Wav2VecEncoder
+from emo_cli.sound.wav2vec import Wav2VecEncoder
 
 SIZES = {"widths": (32, 32, 64, 64), "layers": 1, "cross": "identity", "cross_width": 24}
 HEARD, LAYERS = 16, 2  # width and layers of the sound encoder

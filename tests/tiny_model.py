@@ -10,7 +10,7 @@ import torch
 from emo_cli.face.landmarks import triangles
 from emo_cli.networks.conditions import SoundProjection
 from emo_cli.networks.unet import UNet
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.fitting import fit_codec
 from rig_fixture import small_rig
 from tiny_pipeline import BOTH, WIDTHS, tiny

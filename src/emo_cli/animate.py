@@ -26,8 +26,7 @@ from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
-from emo_cli.loading import Loaded, Way
-from emo_cli.loudness import loudness
+from emo_cli.loading.loaded import Loaded, Way
 from emo_cli.networks.codec import Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
@@ -35,11 +34,12 @@ from emo_cli.portrait import Framing, Portrait
 from emo_cli.quality import PRESETS, Quality, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.scene import ONE_WINDOW, AtOnce, Settings
-from emo_cli.separation import Separator
+from emo_cli.sound.loudness import loudness
+from emo_cli.sound.separation import Separator
+from emo_cli.sound.vocals import Vocals
 from emo_cli.speech import Sound
 from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.video import Frame
-from emo_cli.vocals import Vocals
 from emo_cli.weights import locate
 
 CERTAIN = 0.95  # human faces score above, animals mostly below
@@ -49,7 +49,7 @@ CERTAIN = 0.95  # human faces score above, animals mostly below
 class AnimateOptions:
     """What the user wants. None means: as the model recommends, or, for the seed, drawn afresh.
 
-    max_memory: GB that the model may fill; offload, compile: see loading.py; sign: by whom, see
+    max_memory: GB that the model may fill; offload, compile: see loading/; sign: by whom, see
     `credentials.identity`. photo or sound may be `-` for standard input, output for standard output.
     """
 

@@ -22,7 +22,7 @@ from emo_cli import animate, device, speech, video
 from emo_cli.animate import AnimateOptions
 from emo_cli.checkpoints import describe
 from emo_cli.errors import UsageError
-from emo_cli.loading import Loaded
+from emo_cli.loading.loaded import Loaded
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.quality import Preset, wanted

@@ -19,9 +19,9 @@ from emo_cli.face import Face
 from emo_cli.face.found import overlap
 from emo_cli.face.pose import Pose, pose
 from emo_cli.family import Family
-from emo_cli.loading import Loaded
-from emo_cli.loudness import loudness, voice_share
+from emo_cli.loading.loaded import Loaded
 from emo_cli.portrait import Box, Portrait
+from emo_cli.sound.loudness import loudness, voice_share
 from emo_cli.speech import Sound
 from emo_cli.weights import locate
 

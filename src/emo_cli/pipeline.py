@@ -40,11 +40,11 @@ from emo_cli.segments.finite import finite_segments
 from emo_cli.segments.flow import flow_segments
 from emo_cli.segments.made import Diary, Made
 from emo_cli.segments.scene import Callback, Identity, Scene, Settings
-from emo_cli.sound_encoders import MiniHearing, SoundEncoder
+from emo_cli.sound.encoders import MiniHearing, SoundEncoder
+from emo_cli.sound.wav2vec import Wav2VecEncoder
+from emo_cli.sound.whisper import WhisperHearing
 from emo_cli.stored import CONFIG, StoredNetwork, read_json
 from emo_cli.tape import Features
-from emo_cli.wav2vec import Wav2VecEncoder
-from emo_cli.whisper import WhisperHearing
 
 if TYPE_CHECKING:
     from emo_cli.portrait import Portrait

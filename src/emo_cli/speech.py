@@ -21,16 +21,16 @@ import torch
 
 from emo_cli import ffmpeg, scratch
 from emo_cli.errors import InputError, ModelError
-from emo_cli.loudness import levelled
-from emo_cli.resampler import RATE as RATE
-from emo_cli.resampler import Resampler
-from emo_cli.separation import Separator
+from emo_cli.sound.loudness import levelled
+from emo_cli.sound.resampler import RATE as RATE
+from emo_cli.sound.resampler import Resampler
+from emo_cli.sound.separation import Separator
+from emo_cli.sound.vocals import LISTENING, CentreVoice, Vocals, wanted
 from emo_cli.tape import Features, Samples, Tape, Waveform, runs
 from emo_cli.video import frame_count as frame_count
-from emo_cli.vocals import LISTENING, CentreVoice, Vocals, wanted
 
 if TYPE_CHECKING:
-    from emo_cli.sound_encoders import SoundEncoder
+    from emo_cli.sound.encoders import SoundEncoder
 
 _BLOCK = 1 << 16
 # The files whose length libsndfile knows for certain. It guesses that of an MP3 without an index and then

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from emo_cli import clips, sampling, whisper
+from emo_cli import clips, sampling
 from emo_cli.checkpoints import echomimic
 from emo_cli.checkpoints.sizes import Divisions
 from emo_cli.face import Box
@@ -32,6 +32,7 @@ from emo_cli.regions import FaceCut, Rectangle, face_rectangle, linear_resize
 from emo_cli.segments import blend
 from emo_cli.segments.blend import official_noise
 from emo_cli.segments.scene import Settings
+from emo_cli.sound import whisper
 
 FOLDER = Path(__file__).parent / "echomimic"
 

@@ -30,7 +30,7 @@ from emo_cli.networks.unet import Conditions, Reference, UNet
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.carry import pictures
 from emo_cli.segments.scene import Settings
-from emo_cli.wav2vec import even
+from emo_cli.sound.wav2vec import even
 
 SMALL = Path(__file__).parent / "hallo"
 LARGE = Path(os.environ.get("EMO_PARITY_VECTORS", "nowhere")) / "hallo"

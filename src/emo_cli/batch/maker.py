@@ -19,7 +19,7 @@ from emo_cli.batch.claims import Claim, claim
 from emo_cli.batch.jobs import Job
 from emo_cli.batch.ledger import Ledger, Record, Wanted, first_record, wanted
 from emo_cli.errors import EmoError, ModelError, OutputError
-from emo_cli.loading import Loaded
+from emo_cli.loading.loaded import Loaded
 from emo_cli.unfinished import discard
 
 POSTER = 320  # longer side in pixels

@@ -17,8 +17,8 @@ from emo_cli.networks.codec import PictureCodec
 from emo_cli.networks.conditions import FaceLocator
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.sound.whisper import WhisperHearing
 from emo_cli.stored import read_json
-from emo_cli.whisper import WhisperHearing
 
 WHISPER = "audio_processor/whisper_tiny.pt"
 AUTOENCODER = "sd-vae-ft-mse"

@@ -17,7 +17,7 @@ from emo_cli.identity import FaceRecogniser
 from emo_cli.networks.conditions import FaceLocator, IdentityProjection, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.wav2vec import REACH, Wav2VecEncoder
+from emo_cli.sound.wav2vec import REACH, Wav2VecEncoder
 
 NETWORKS = "hallo/net.pth"
 HEARING = "wav2vec/wav2vec2-base-960h/model.safetensors"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from emo_cli.face.landmarks import LEFT_EYE_CORNERS, LOWER_LIP_INNER_MIDDLE, RIGHT_EYE_CORNERS, UPPER_LIP_INNER_MIDDLE
-from emo_cli.loudness import levelled
-from emo_cli.sound_encoders import CURVES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound.encoders import CURVES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound.loudness import levelled
 from emo_cli.weights import locate
 
 JAW, CLOSE, LOWER = (CURVES.index(name) for name in ("jaw", "close", "lower"))

@@ -14,8 +14,8 @@ from emo_cli.dataset.limits import Limits
 from emo_cli.dataset.manifest import DroppedClip, Track, TrainingClip
 from emo_cli.dataset.survey import Gap, Stretch, box_of
 from emo_cli.face.pose import poses, rotation_speed
-from emo_cli.loudness import loudness
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
+from emo_cli.sound.loudness import loudness
 
 _FROM_TOP = 0.45  # where the middle of the faces stands in the square
 _SMALLEST = 0.5  # side of the square in the source, in sides of the clip

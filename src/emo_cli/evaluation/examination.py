@@ -21,7 +21,7 @@ from emo_cli.evaluation.seam import Seam
 from emo_cli.evaluation.stability import Flicker, Identity, Picture
 from emo_cli.evaluation.watching import Onlooker, Seen, show, watched
 from emo_cli.face import FaceFinder
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.speech import Sound
 from emo_cli.video import Frame, Probe
 

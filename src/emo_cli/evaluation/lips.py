@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from emo_cli.evaluation.watching import Seen
-from emo_cli.loudness import levelled
-from emo_cli.sound_encoders import CURVES, PHONES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound.encoders import CURVES, PHONES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound.loudness import levelled
 from emo_cli.speech import Sound
 
 INNER_LIPS = ((13, 14), (82, 87), (312, 317))

@@ -13,7 +13,7 @@ from emo_cli.evaluation.examination import Examined, Progress, Subject, Tools, e
 from emo_cli.evaluation.judges import Features, WeightFiles
 from emo_cli.evaluation.measures import Measures, PaperRow, difference, mean, paper_row
 from emo_cli.face import FaceFinder
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.weights import locate
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi")

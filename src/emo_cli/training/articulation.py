@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emo_cli.sound_encoders import CURVES as CURVES
+from emo_cli.sound.encoders import CURVES as CURVES
 from emo_cli.training.phones import PHONES, VOWELS, Phone
 
 RATE = 100

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from emo_cli.chart.glances import gaze_of
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training import articulation as speech
 from emo_cli.training.corpus import Utterance
 from emo_cli.training.head import head_motion, speed

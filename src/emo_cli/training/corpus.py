@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emo_cli import device
 from emo_cli.errors import InputError
-from emo_cli.sound_encoders import log_mel, normalise
+from emo_cli.sound.encoders import log_mel, normalise
 from emo_cli.training.articulation import RATE, Articulation, curves, loudness_of
 from emo_cli.training.phones import Phone, shifted
 from emo_cli.training.recordings import SAMPLE_RATE, Recording, record, without_speech

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from emo_cli.sound_encoders import Heard, MiniHearing
+from emo_cli.sound.encoders import Heard, MiniHearing
 from emo_cli.training.articulation import CURVES, RATE
 from emo_cli.training.corpus import Utterance, load
 from emo_cli.training.loop import Randomness, Schedule, run, take_over

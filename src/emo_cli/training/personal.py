@@ -12,7 +12,7 @@ from emo_cli.chart.codec import FlowCodec
 from emo_cli.dataset.manifest import MANIFEST
 from emo_cli.errors import UsageError
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.loop import Randomness, Schedule, Step, run
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.processes import first, report_aloud, run_together

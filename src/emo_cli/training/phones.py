@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emo_cli.sound_encoders import PHONES as PHONES
+from emo_cli.sound.encoders import PHONES as PHONES
 
 VOWELS: tuple[str, ...] = ("a", "ah", "e", "i", "o", "u", "y", "er")
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emo_cli.acoustics import CEPSTRA, GAUSSIANS, PHONES, STATES, PhoneEvidence
 from emo_cli.errors import InputError
+from emo_cli.sound.acoustics import CEPSTRA, GAUSSIANS, PHONES, STATES, PhoneEvidence
 
 _STREAMS = 3
 _LEAST_VARIANCE = 1e-4

@@ -19,7 +19,7 @@ from emo_cli.family import Family
 from emo_cli.networks.conditions import SoundProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.bank import Take, act_all, draw, remembered
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale

@@ -17,8 +17,8 @@ from emo_cli.chart.glances import gaze_of
 from emo_cli.chart.whitening import PROFILE, SPACING
 from emo_cli.dataset.manifest import Track, TrainingClip, read_manifest, read_track, track_of, video_of
 from emo_cli.errors import InputError
-from emo_cli.loudness import levelled
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
+from emo_cli.sound.loudness import levelled
 from emo_cli.training.articulation import smooth
 from emo_cli.training.bank import FPS, SLOWEST, Clips, Take, cut_out
 from emo_cli.training.head import lids, speed

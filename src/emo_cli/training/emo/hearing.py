@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from emo_cli import speech
 from emo_cli.dataset.manifest import TrainingClip, video_of
 from emo_cli.errors import OutputError
-from emo_cli.loudness import levelled
-from emo_cli.sound_encoders import SoundEncoder
+from emo_cli.sound.encoders import SoundEncoder
+from emo_cli.sound.loudness import levelled
+from emo_cli.sound.wav2vec import Wav2VecEncoder, window_frames
 from emo_cli.training import processes
 from emo_cli.training.journal import Progress
-from emo_cli.wav2vec import Wav2VecEncoder, window_frames
 
 HEARD = "heard"
 

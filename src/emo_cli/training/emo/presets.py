@@ -19,9 +19,9 @@ from emo_cli.networks.codec import PictureCodec
 from emo_cli.networks.conditions import FaceLocator, SoundProjection, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.sound_encoders import MiniHearing
+from emo_cli.sound.encoders import MiniHearing
+from emo_cli.sound.wav2vec import REACH
 from emo_cli.training.emo.stages import STAGES, Stage
-from emo_cli.wav2vec import REACH
 from emo_cli.weights import locate
 
 HEARING = Path(hallo.HEARING).name  # the file of a wav2vec 2.0 in transformers' layout

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from emo_cli import compiling, device, memory, offload
+from emo_cli import device
 from emo_cli.checkpoints import open_model
 from emo_cli.device import Placement
 from emo_cli.errors import UsageError
-from emo_cli.memory import Need
+from emo_cli.loading import compiling, memory, offload
+from emo_cli.loading.memory import Need
 from emo_cli.networks.codec import PictureCodec
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import ONE_WINDOW, AtOnce

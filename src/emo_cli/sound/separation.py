@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from emo_cli.errors import DeviceError, IncompatibleCheckpoint, UsageError, WeightsError
-from emo_cli.resampler import Resampler
+from emo_cli.sound.resampler import Resampler
 from emo_cli.tape import Samples
 
 NETWORK = "demucs.htdemucs.HTDemucs"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from emo_cli.resampler import RATE
+from emo_cli.sound.resampler import RATE
 from emo_cli.tape import Samples, Waveform, pieces
 
 _PIECE = 1 << 16

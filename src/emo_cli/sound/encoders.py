@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from emo_cli.acoustics import CEPSTRA, PhoneEvidence
-from emo_cli.acoustics import WIDTH as EVIDENCE
+from emo_cli.sound.acoustics import CEPSTRA, PhoneEvidence
+from emo_cli.sound.acoustics import WIDTH as EVIDENCE
 from emo_cli.stored import StoredNetwork, recorded
 from emo_cli.tape import Features, Tape, Waveform, Windows, mean_square, runs
 

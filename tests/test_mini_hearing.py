@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emo_cli.sound_encoders import MiniHearing, log_mel, normalise, window_rows
+from emo_cli.sound.encoders import MiniHearing, log_mel, normalise, window_rows
 
 
 @pytest.fixture(scope="module")

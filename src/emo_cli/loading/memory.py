@@ -18,9 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from emo_cli import device, offload
+from emo_cli import device
 from emo_cli.device import Placement
 from emo_cli.errors import DeviceError
+from emo_cli.loading import offload
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.codec import PictureCodec
 from emo_cli.networks.unet import Conditions, Reference, UNet

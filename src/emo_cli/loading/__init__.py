@@ -1,0 +1,1 @@
+"""A model onto its device: what it needs there, how much of it at once, offloaded, compiled."""
