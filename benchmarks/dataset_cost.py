@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.dataset.preparing import prepare
 from emo_cli.dataset.sources import find_sources
 from emo_cli.pipeline import EmoPipeline
@@ -36,7 +36,7 @@ def spent() -> float:
 
 def prepared(videos: list[Path], data: Path, workers: int) -> dict[str, float]:
     """The figures of the first command."""
-    length = sum(video.probe(source.path).seconds for source in find_sources(videos))
+    length = sum(footage.probe(source.path).seconds for source in find_sources(videos))
     began, before = time.perf_counter(), spent()
     found = prepare(videos, data, workers=workers)
     wall, cores = time.perf_counter() - began, spent() - before

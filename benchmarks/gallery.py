@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.training.correspondence import render
 from emo_cli.training.rig import HeadModel
@@ -143,7 +143,7 @@ def make(piece: Piece, model: HeadModel, out: Path, options: argparse.Namespace)
             duration=options.seconds, seed=options.seed,
         )  # fmt: skip
         made = animate(wishes)
-        pictures = [Image.fromarray(frame) for number, frame in enumerate(video.read(made.path)) if number % 2 == 0]
+        pictures = [Image.fromarray(frame) for number, frame in enumerate(footage.read(made.path)) if number % 2 == 0]
     small = [picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in pictures]
     return save(small, out / f"{piece.name}.webp")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emo_cli import ffmpeg, speech, video
+from emo_cli import ffmpeg, footage, speech, video
 
 RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000)
 CHANNELS = (1, 2, 6, 8)
@@ -71,7 +71,7 @@ def difference(path: Path, folder: Path, fps: float) -> Difference:
     heard = speech.read(path)
     frames = (PICTURE for _ in range(video.frame_count(heard.seconds, fps)))
     written = video.write(folder / "video.mp4", frames, fps, heard, overwrite=True)
-    found = video.probe(written.path)
+    found = footage.probe(written.path)
     known = soundfile.info(folder / "plain.wav")
     return Difference(
         path.suffix[1:], known.samplerate, known.channels, round(heard.seconds, 4), fps,

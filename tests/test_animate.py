@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from emo_cli import clips, speech, video
+from emo_cli import clips, footage, speech
 from emo_cli import portrait as portraits
 from emo_cli.animate import AnimateOptions, Video, animate, paced, perform
 from emo_cli.clips import ClipPlan
@@ -111,11 +111,11 @@ def _make(portrait: Portrait, sound: Path, actor: Actor, notes: Notes | None = N
 
 def test_the_video_is_as_long_as_the_sound_and_says_how_it_was_made(portrait: Portrait, sound: Path) -> None:
     made = _make(portrait, sound, Actor(), seed=5)
-    probed = video.probe(made.path)
+    probed = footage.probe(made.path)
     assert (made.frames, made.fps, made.model, made.seed) == (9, 25.0, "actor", 5)
     assert (probed.frames, probed.width, probed.height) == (9, 128, 128)
     assert abs(probed.seconds - 5333 / 16_000) < 1 / 25
-    record = json.loads(video.tags(made.path)["comment"])
+    record = json.loads(footage.tags(made.path)["comment"])
     assert (record["seed"], record["steps"], record["guidance"]) == (5, 3, 1.5)
 
 
@@ -165,7 +165,7 @@ def test_another_frame_rate_keeps_the_length_and_is_told(portrait: Portrait, sou
     made = _make(portrait, sound, Actor(), notes, fps=50.0)
     assert (made.frames, made.fps) == (17, 50.0)
     assert "shown twice" in notes.warnings[0]
-    assert json.loads(video.tags(made.path)["comment"])["fps"] == 50.0
+    assert json.loads(footage.tags(made.path)["comment"])["fps"] == 50.0
 
 
 def test_framing_full_gives_the_whole_photo_back(sound: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_framing_full_gives_the_whole_photo_back(sound: Path, tmp_path: Path) ->
     photo.save(tmp_path / "wide.png")
     portrait = portraits.read(tmp_path / "wide.png", framing="full", size=128)
     made = _make(portrait, sound, Actor(), framing="full")
-    probed = video.probe(made.path)
+    probed = footage.probe(made.path)
     assert (probed.width, probed.height) == (700, 620)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from batch_bench import QUICK, batch, leftovers, people, small_photo, tone, videos
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.animate import AnimateOptions
 from emo_cli.batch.jobs import Job, in_one_folder, jobs
 from emo_cli.batch.ledger import Record
@@ -63,7 +63,7 @@ def test_every_pair_becomes_a_video_and_nothing_else_stays(tmp_path: Path, commo
     done = go(tmp_path / "out", given(tmp_path, common, "anna", "ben"), notes)
     assert ends(done) == ["done", "done"]
     assert list(videos(tmp_path / "out")) == ["anna.mp4", "ben.mp4"]
-    assert video.probe(tmp_path / "out" / "anna.mp4").frames == 5
+    assert footage.probe(tmp_path / "out" / "anna.mp4").frames == 5
     assert leftovers(tmp_path / "out") == []
     assert notes.frames == [(number, frame, 5) for number in (1, 2) for frame in range(1, 6)]
     assert [record.number for record in notes.ends] == [1, 2]

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from emo_cli import speech, video
+from emo_cli import footage, speech, video
 from emo_cli.animate import AnimateOptions, animate, frame, perform
 from emo_cli.checkpoints import describe, import_model, open_model
 from emo_cli.checkpoints.keymap import Keymap, fill, merged, parts, read_weights
@@ -64,7 +64,7 @@ def made(pipeline: EmoPipeline, portrait: Portrait, sound: Path, **wishes: objec
 def test_published_files_become_a_video(published: Path, sound: Path, tmp_path: Path) -> None:
     options = AnimateOptions(PHOTO, sound, tmp_path / "out.mp4", model=str(published), size=SIZE, steps=2, seed=1)
     result = animate(options)
-    probed = video.probe(result.path)
+    probed = footage.probe(result.path)
     assert (result.model, result.frames, result.fps) == ("echomimic-acc", 15, 24.0)
     assert (probed.frames, probed.width, probed.height) == (15, SIZE, SIZE)
     assert result.warnings == ()
@@ -175,7 +175,7 @@ def test_the_face_of_a_driving_video_reaches_the_pose_model(
         options = AnimateOptions(PHOTO, sound, tmp_path / f"{wish is None}.mp4", seed=1, steps=1, pose=wish)
         result = perform(pose, portrait, heard, options)
         assert result.warnings == ()
-        results.append(np.stack([shown for shown in video.read(result.path)]))
+        results.append(np.stack([shown for shown in footage.read(result.path)]))
     assert not np.array_equal(*results)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from emo_cli import credentials, provenance, video
+from emo_cli import credentials, footage, provenance, video
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.cli.app import app
 from emo_cli.credentials import Identity
@@ -44,14 +44,14 @@ def filmed(path: Path) -> Path:
 @pytest.mark.parametrize("name", ["x.mp4", "x.mov"])
 def test_a_signed_video_tells_who_made_it_how(tmp_path: Path, signer: Identity, name: str) -> None:
     path = filmed(tmp_path / name)
-    frames = [frame.tobytes() for frame in video.read(path)]
+    frames = [frame.tobytes() for frame in footage.read(path)]
     credentials.sign(path, signer, RECIPE)
     told = credentials.read(path)
     assert told is not None
     assert (told.signer, told.valid, told.trusted) == ("emo on this machine", True, False)
     assert told.source_type == provenance.SOURCE_TYPE
     assert told.record == provenance.record(RECIPE)
-    assert [frame.tobytes() for frame in video.read(path)] == frames
+    assert [frame.tobytes() for frame in footage.read(path)] == frames
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emo_cli import animate, portrait, speech, video
+from emo_cli import animate, footage, portrait, speech, video
 from emo_cli.animate import AnimateOptions
 from emo_cli.dataset import preparing
 from emo_cli.dataset.camera import STILL
@@ -38,7 +38,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     animate.animate(replace(options, duration=SECONDS, size=256, seed=1, steps=2))
     sound = speech.read(EXAMPLES / "song.wav", duration=SECONDS + 0.4)
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-    frames: Iterator[np.ndarray] = chain(video.read(folder / "sung.mp4"), repeat(noise))
+    frames: Iterator[np.ndarray] = chain(footage.read(folder / "sung.mp4"), repeat(noise))
     video.write(folder / "talk.mp4", islice(frames, round((SECONDS + 0.4) * 25)), 25, sound)
     return folder / "talk.mp4"
 
@@ -55,11 +55,11 @@ def data(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_person_becomes_a_clip_with_sound_and_track(data: Path) -> None:
     (clip,) = read_manifest(data)
     assert clip.start == 0 and clip.frames == 40
-    probe = video.probe(video_of(data, clip))
+    probe = footage.probe(video_of(data, clip))
     assert (probe.frames, probe.width, probe.height) == (40, 128, 128)
     assert probe.sound_seconds == pytest.approx(SECONDS, abs=0.05)
     track = read_track(track_of(data, clip), clip.frames)
-    face = portrait.find_faces(next(video.read(video_of(data, clip))))[0]
+    face = portrait.find_faces(next(footage.read(video_of(data, clip))))[0]
     assert track.points[0] == pytest.approx(face.landmarks, abs=3)
     assert track.pose[:, :3].mean(0) == pytest.approx(clip.pose, abs=0.01)
     assert clip.agreement > 0.3 and clip.background < 0.01

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import emo_cli
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.errors import UsageError
 from emo_cli.family import Family
 from emo_cli.pipeline import EmoPipeline
@@ -173,5 +173,5 @@ def test_three_stages_make_a_folder_that_animates(data: Path, tmp_path: Path) ->
     done = run(tmp_path, *animate)
     assert done.returncode == 0, done.stderr
     assert "no control" not in done.stderr
-    made = video.probe(tmp_path / "said.mp4")
+    made = footage.probe(tmp_path / "said.mp4")
     assert (made.frames, made.width, made.fps) == (15, 64, 25.0)

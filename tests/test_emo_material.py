@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.dataset.manifest import read_manifest, read_track, track_of, video_of, write_manifest
 from emo_cli.errors import InputError
 from emo_cli.tape import Waveform
@@ -48,7 +48,7 @@ def test_a_clip_has_the_frames_and_what_belongs_to_them(data: Path, tmp_path: Pa
     made = material(data, tmp_path)
     clip = made.clips[1]
     shots = made.at(clip, 3, 17)
-    true = np.stack(list(video.read(video_of(data, clip)))).transpose(0, 3, 1, 2)
+    true = np.stack(list(footage.read(video_of(data, clip)))).transpose(0, 3, 1, 2)
     assert np.array_equal(shots.earlier[0], true[3:7]) and np.array_equal(shots.frames[0], true[7:19])
     assert np.array_equal(shots.portrait[0], true[17])
     assert shots.sound[0, :, 0, 0].tolist() == list(range(7, 19))

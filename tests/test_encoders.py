@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from emo_cli import encoders, ffmpeg, video
+from emo_cli import encoders, ffmpeg, footage, video
 
 FRAMES = [np.full((64, 160, 3), level, np.uint8) for level in range(0, 100, 20)]
 STAND_IN = """#!{python}
@@ -51,7 +51,7 @@ def used(calls: Path) -> list[str]:
 def test_a_card_that_refuses_to_encode_leaves_it_to_the_processor(calls: Path, tmp_path: Path) -> None:
     video.write(tmp_path / "made.mp4", iter(FRAMES), 25, card=True)
     assert used(calls) == ["h264_nvenc", "libx264"]
-    assert video.probe(tmp_path / "made.mp4").frames == len(FRAMES)
+    assert footage.probe(tmp_path / "made.mp4").frames == len(FRAMES)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
@@ -61,7 +61,7 @@ def test_a_card_that_encodes_is_tried_with_a_few_pictures_and_used(calls: Path, 
     assert used(calls) == ["h264_nvenc", "h264_nvenc"]
     trial = calls.read_text().splitlines()[0]
     assert "size=160x64" in trial and "-frames:v 5" in trial and trial.endswith("-f null -")
-    assert video.probe(tmp_path / "made.mp4").frames == len(FRAMES)
+    assert footage.probe(tmp_path / "made.mp4").frames == len(FRAMES)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
@@ -81,4 +81,4 @@ def test_an_encoder_that_does_not_exist_does_not_work() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics processor")
 def test_a_real_card_is_asked_and_a_video_comes_out_either_way(tmp_path: Path) -> None:
     video.write(tmp_path / "made.mp4", iter(FRAMES), 25, card=True)
-    assert video.probe(tmp_path / "made.mp4").frames == len(FRAMES)
+    assert footage.probe(tmp_path / "made.mp4").frames == len(FRAMES)

@@ -22,7 +22,7 @@ import soundfile
 import torch
 
 import emo_cli
-from emo_cli import portrait, speech, video
+from emo_cli import footage, portrait, speech
 from emo_cli.chart.codec import CLOSING, FlowCodec
 from emo_cli.chart.geometry import lip_gaps
 from emo_cli.pipeline import EmoPipeline
@@ -47,7 +47,7 @@ def _animate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _pictures(path: Path) -> str:
     digest = hashlib.sha256()
-    for frame in video.read(path):
+    for frame in footage.read(path):
         digest.update(frame.tobytes())
     return digest.hexdigest()
 
@@ -58,16 +58,16 @@ def test_a_photo_and_a_song_become_a_video(tmp_path: Path) -> None:
     sentence = r"portrait-song\.mp4: 1\.52 s of video \(38 frames\) made in [\d.]+ s, model mini, seed 7\n"
     assert re.fullmatch(sentence, done.stdout)
     assert [path.name for path in tmp_path.iterdir()] == ["portrait-song.mp4"]
-    probed = video.probe(tmp_path / "portrait-song.mp4")
+    probed = footage.probe(tmp_path / "portrait-song.mp4")
     assert (probed.frames, probed.fps, probed.width, probed.height) == (38, 25.0, 512, 512)
     assert probed.sound_seconds is not None and abs(probed.sound_seconds - probed.seconds) < 1 / 25
-    record = json.loads(video.tags(tmp_path / "portrait-song.mp4")["comment"])
+    record = json.loads(footage.tags(tmp_path / "portrait-song.mp4")["comment"])
     assert (record["model"], record["seed"]) == ("mini", 7)
 
 
 def test_the_person_moves_and_the_background_does_not(tmp_path: Path) -> None:
     assert _animate(tmp_path, "--duration", "1", "--size", "256", "--motion", "0").returncode == 0
-    frames = [frame.astype(int) for frame in video.read(tmp_path / "portrait-song.mp4")]
+    frames = [frame.astype(int) for frame in footage.read(tmp_path / "portrait-song.mp4")]
     change = sum(abs(later - earlier).mean(axis=2) for earlier, later in pairwise(frames))
     change /= len(frames) - 1
     mouth, corner = change[140:200, 90:170].mean(), change[:24, :24].mean()
@@ -137,7 +137,7 @@ def test_the_readme_s_python_works_as_it_stands(tmp_path: Path) -> None:
     shutil.copy(PHOTO, tmp_path / "photo.jpg")
     shutil.copy(SONG, tmp_path / "song.wav")
     subprocess.run([sys.executable, "-c", example[1]], cwd=tmp_path, env=SURROUNDINGS, check=True, timeout=300)
-    assert video.probe(tmp_path / "out.mp4").frames == 183
+    assert footage.probe(tmp_path / "out.mp4").frames == 183
 
 
 def test_silence_keeps_the_mouth_shut_and_a_song_opens_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emo_cli import video
+from emo_cli import footage
 from hub_bench import Bench, bench
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ def test_published_weights_are_fetched_and_make_a_video(hub: Bench, tmp_path: Pa
     assert hub.hub.requests == []
     told = json.loads(made.out)
     assert (told["model"], told["frames"], told["fps"]) == ("echomimic", 10, 24.0)
-    assert (video.probe(output).frames, video.probe(output).width) == (10, 128)
+    assert (footage.probe(output).frames, footage.probe(output).width) == (10, 128)
 
 
 def test_animate_fetches_when_asked_and_else_names_the_command(hub: Bench, tmp_path: Path) -> None:

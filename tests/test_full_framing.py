@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emo_cli import portrait, video
+from emo_cli import footage, portrait, video
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.portrait import Portrait
 from tiny_model import save_tiny_model
@@ -60,7 +60,7 @@ def test_the_video_has_the_photo_s_shape_and_its_still_parts(tmp_path: Path) -> 
         model=str(save_tiny_model(tmp_path / "tiny")),
     )  # fmt: skip
     made = animate(wishes)
-    frames = list(video.read(made.path))
+    frames = list(footage.read(made.path))
     photo = portrait.decode_photo(tmp_path / "wide.png")
     assert frames[0].shape == (402, 900, 3)  # an odd side is made even
     assert max(np.abs(frame[:401, :300].astype(int) - photo[:, :300]).mean() for frame in frames) < 2
@@ -70,5 +70,5 @@ def test_the_video_has_the_photo_s_shape_and_its_still_parts(tmp_path: Path) -> 
 def test_a_photo_of_8k_stays_one(tmp_path: Path) -> None:
     framed = portrait.read(placed(7680, 4320, 1600, 4000, 900), framing="full")
     frames = (framed.compose(moved(framed, shift)) for shift in (0, 4))
-    found = video.probe(video.write(tmp_path / "x.mp4", frames, 25).path)
+    found = footage.probe(video.write(tmp_path / "x.mp4", frames, 25).path)
     assert (found.width, found.height, found.frames) == (7680, 4320, 2)

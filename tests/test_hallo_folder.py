@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from emo_cli import footage, speech
 from emo_cli import portrait as portraits
-from emo_cli import speech, video
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.checkpoints import hallo, import_model, open_model
 from emo_cli.errors import IncompatibleCheckpoint, WeightsError
@@ -76,7 +76,7 @@ def shown(pipeline: EmoPipeline, portrait: Portrait, heard: Speech, **wishes: ob
 
 def test_a_three_second_video_is_made_of_the_published_files(folder: Path, sound: Path, tmp_path: Path) -> None:
     made = animate(AnimateOptions(PHOTO, sound, tmp_path / "out.mp4", model=str(folder), steps=1, size=SIZE))
-    probed = video.probe(made.path)
+    probed = footage.probe(made.path)
     assert (made.model, made.frames, probed.frames, probed.width) == ("hallo", 75, 75, SIZE)
     assert any("emo weights get hallo --with identity" in sentence for sentence in made.warnings)
 

@@ -18,7 +18,7 @@ import pytest
 from typer.main import get_command
 
 import emo_cli
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.cli import app
 from emo_cli.pipes import reader_is_gone
 from tiny_model import save_tiny_model
@@ -82,7 +82,7 @@ def test_a_voice_comes_from_a_pipe_and_the_video_goes_into_one(animate: list[str
         told = made.communicate()[1].decode()
     assert made.returncode == 0, told
     assert "standard output: 0.40 s of video (10 frames)" in told
-    probed = video.probe(tmp_path / "heard.mp4")
+    probed = footage.probe(tmp_path / "heard.mp4")
     assert (probed.frames, probed.width) == (10, 128)
     assert probed.sound_seconds == pytest.approx(0.4, abs=0.03)
 
@@ -98,7 +98,7 @@ def test_beside_a_video_on_stdout_json_is_told_on_stderr(animate: list[str], tmp
     told = json.loads(done.stderr)
     assert (told["file"], told["frames"], told["seed"]) == ("-", 8, 7)
     (tmp_path / "out.mp4").write_bytes(done.stdout)
-    assert video.probe(tmp_path / "out.mp4").frames == 8
+    assert footage.probe(tmp_path / "out.mp4").frames == 8
 
 
 def test_beside_a_video_on_stdout_a_failure_is_told_on_stderr(model: Path) -> None:

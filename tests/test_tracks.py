@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from emo_cli import speech, tracks, video
+from emo_cli import footage, speech, tracks, video
 from test_speech import convert, lag, voice, wav
 
 SECONDS = 1.537
@@ -53,7 +53,7 @@ def test_packets_are_copied_where_the_container_takes_them_and_lips_stay_in_time
         same = packets(made)[1:] == packets(sound.source)[1:]
         assert same == (kind in copied.split()), kind
         assert lag(speech.read(made).waveform, sound.waveform) == 0, kind
-        probed = video.probe(made)
+        probed = footage.probe(made)
         assert probed.sound_seconds is not None
         assert abs(probed.sound_seconds - probed.seconds) < 1 / 25, kind
 

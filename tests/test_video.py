@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emo_cli import speech, video
+from emo_cli import footage, speech, video
 from emo_cli.errors import DeviceError, InputError, OutputError, UsageError
 from emo_cli.tape import Tape
 
@@ -74,7 +74,7 @@ def test_pictures_and_sound_are_equally_long(tmp_path: Path, seconds: float, fps
     sound = track(tmp_path, seconds)
     count = video.frame_count(sound.seconds, fps)
     written = video.write(tmp_path / "talk.mp4", frames(count), fps, sound)
-    found = video.probe(written.path)
+    found = footage.probe(written.path)
     assert found.frames == written.frames == count
     assert found.fps == pytest.approx(fps, abs=1e-4)
     assert found.seconds == pytest.approx(written.seconds, abs=1e-4)
@@ -86,7 +86,7 @@ def test_pictures_and_sound_are_equally_long(tmp_path: Path, seconds: float, fps
 @pytest.mark.parametrize("rate", [8_000, 44_100])
 def test_sound_is_cut_or_filled_to_as_many_frames_as_came(tmp_path: Path, count: int, rate: int) -> None:
     sound = track(tmp_path, 1.2, rate)
-    found = video.probe(video.write(tmp_path / "talk.mp4", frames(count), 25, sound).path)
+    found = footage.probe(video.write(tmp_path / "talk.mp4", frames(count), 25, sound).path)
     assert found.frames == count
     assert found.sound_seconds == pytest.approx(count / 25, abs=0.001)
     assert [file.name for file in tmp_path.glob(".*")] == []
@@ -96,7 +96,7 @@ def test_sound_is_cut_or_filled_to_as_many_frames_as_came(tmp_path: Path, count:
 def test_every_container_holds_all_frames_and_the_sound(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"talk{suffix}"
     video.write(path, frames(26), 25, track(tmp_path, 1.04))
-    found = video.probe(path)
+    found = footage.probe(path)
     assert (found.frames, found.width, found.height) == (26, 32, 32)
     assert found.sound_seconds == pytest.approx(1.04, abs=0.025)
 
@@ -106,28 +106,28 @@ def test_odd_sizes_get_their_edge_twice(tmp_path: Path, height: int, width: int)
     picture = np.zeros((height, width, 3), np.uint8)
     picture[:, -1] = 200
     written = video.write(tmp_path / "odd.mp4", [picture] * 3, 25)
-    found = list(video.read(written.path))
+    found = list(footage.read(written.path))
     assert [frame.shape for frame in found] == [(height + height % 2, width + width % 2, 3)] * 3
     assert abs(int(found[0][0, -1, 0]) - 200) < 25
 
 
 def test_frames_come_back_in_order(tmp_path: Path) -> None:
     written = video.write(tmp_path / "grey.mp4", frames(60), 25)
-    brightness = [frame.mean() for frame in video.read(written.path)]
+    brightness = [frame.mean() for frame in footage.read(written.path)]
     assert np.abs(np.array(brightness) - (20 + 2 * np.arange(60))).max() < 1.5
 
 
 def test_frames_come_back_at_another_rate(tmp_path: Path) -> None:
     written = video.write(tmp_path / "grey.mp4", frames(50), 25)
-    assert len(list(video.read(written.path, fps=50))) == 100
-    assert len(list(video.read(written.path, fps=12.5))) == 25
+    assert len(list(footage.read(written.path, fps=50))) == 100
+    assert len(list(footage.read(written.path, fps=12.5))) == 25
 
 
 @pytest.mark.parametrize("first", (0, 1, 29, 57))
 def test_a_part_in_the_middle_is_found_by_its_time(tmp_path: Path, first: int) -> None:
     written = video.write(tmp_path / "grey.mp4", frames(60), 30000 / 1001)
     start = max(first - 0.5, 0) / (30000 / 1001)
-    brightness = [frame.mean() for frame in video.read(written.path, start=start, count=3)]
+    brightness = [frame.mean() for frame in footage.read(written.path, start=start, count=3)]
     assert np.abs(np.array(brightness) - (20 + 2 * np.arange(first, first + 3))).max() < 1.5
 
 
@@ -145,7 +145,7 @@ COLOURS = {
 def test_colours_come_back(tmp_path: Path, colour: str, suffix: str) -> None:
     picture = np.broadcast_to(np.array(COLOURS[colour], np.uint8), (64, 64, 3))
     written = video.write(tmp_path / f"{colour}{suffix}", [picture] * 2, 25)
-    found = next(iter(video.read(written.path)))
+    found = next(iter(footage.read(written.path)))
     assert np.abs(found.astype(int) - picture).max() <= 3
 
 
@@ -197,7 +197,7 @@ def test_the_original_track_is_in_the_video_and_not_what_the_model_hears(tmp_pat
 def test_sound_of_many_channels_is_carried(tmp_path: Path, channels: int) -> None:
     path = tmp_path / "many.wav"
     soundfile.write(path, noise(0.5, 48_000, channels), 48_000)
-    found = video.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, speech.read(path)).path)
+    found = footage.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, speech.read(path)).path)
     assert found.sound_seconds == pytest.approx(0.52, abs=0.001)
 
 
@@ -206,28 +206,28 @@ def test_sound_with_samples_that_are_no_numbers_is_carried(tmp_path: Path) -> No
     samples[1000:1010], samples[2000] = np.nan, np.inf
     soundfile.write(tmp_path / "broken.wav", samples, 192_000, subtype="FLOAT")
     sound = speech.read(tmp_path / "broken.wav")
-    found = video.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, sound).path)
+    found = footage.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, sound).path)
     assert found.sound_seconds == pytest.approx(0.52, abs=0.001)
 
 
 def test_sound_from_bytes_is_carried(tmp_path: Path) -> None:
     sound = speech.read(track(tmp_path, 0.5).source.read_bytes())
-    found = video.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, sound).path)
+    found = footage.probe(video.write(tmp_path / "talk.mp4", frames(13), 25, sound).path)
     assert found.sound_seconds == pytest.approx(0.52, abs=0.001)
 
 
 def test_a_sound_that_begins_later_than_the_pictures_is_told(tmp_path: Path) -> None:
     sound = track(tmp_path, 1.0)
     video.write(tmp_path / "together.mkv", frames(25), 25, sound)
-    assert video.probe(tmp_path / "together.mkv").sound_delay == pytest.approx(0, abs=0.03)
+    assert footage.probe(tmp_path / "together.mkv").sound_delay == pytest.approx(0, abs=0.03)
     inputs = ["-i", tmp_path / "together.mkv", "-itsoffset", "0.2", "-i", sound.source, "-map", "0:v", "-map", "1:a"]
     codecs = ["-c:v", "copy", "-c:a", "pcm_s16le", tmp_path / "later.mov"]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *inputs, *codecs], check=True)
-    assert video.probe(tmp_path / "later.mov").sound_delay == pytest.approx(0.2, abs=0.03)
+    assert footage.probe(tmp_path / "later.mov").sound_delay == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_video_without_sound_has_no_sound_track(tmp_path: Path) -> None:
-    assert video.probe(video.write(tmp_path / "mute.mp4", frames(3), 25).path).sound_seconds is None
+    assert footage.probe(video.write(tmp_path / "mute.mp4", frames(3), 25).path).sound_seconds is None
 
 
 AWKWARD = 'a=b; # "quotes" \\ back\nnext line [x] ä 你好'
@@ -238,7 +238,7 @@ AWKWARD = 'a=b; # "quotes" \\ back\nnext line [x] ä 你好'
 def test_tags_are_read_back(tmp_path: Path, suffix: str, keys: tuple[str, str]) -> None:
     wanted = {keys[0]: "emo", keys[1]: AWKWARD}
     written = video.write(tmp_path / f"tagged{suffix}", frames(2), 25, tags=wanted)
-    assert wanted.items() <= video.tags(written.path).items()
+    assert wanted.items() <= footage.tags(written.path).items()
 
 
 def test_what_the_sound_file_says_about_itself_stays_there(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_stream_plays_and_its_sound_is_not_shifted(tmp_path: Path) -> None:
     sound = track(tmp_path, 1.3)
     with (tmp_path / "stream.mp4").open("wb") as file:
         written = video.stream(file, frames(33), 25, sound)
-    found = video.probe(tmp_path / "stream.mp4")
+    found = footage.probe(tmp_path / "stream.mp4")
     assert (written.frames, found.frames) == (33, 33)
     assert found.sound_seconds == pytest.approx(1.32, abs=0.03)
     heard = speech.read(tmp_path / "stream.mp4").waveform
@@ -332,7 +332,7 @@ def test_frames_are_taken_only_as_fast_as_they_are_written(tmp_path: Path) -> No
 
 def test_a_reader_that_stops_early_stops_ffmpeg(tmp_path: Path) -> None:
     written = video.write(tmp_path / "grey.mp4", frames(200, 128, 128), 25)
-    reader = video.read(written.path)
+    reader = footage.read(written.path)
     assert [frame.shape for frame in itertools.islice(reader, 2)] == [(128, 128, 3)] * 2
     started = time.monotonic()
     reader.close()
@@ -387,7 +387,7 @@ def test_a_folder_that_cannot_be_written_is_refused_early() -> None:
 
 def test_long_and_foreign_names_work(tmp_path: Path) -> None:
     path = tmp_path / ("ä語 'a' %03d : " + "long" * 50 + ".mp4")
-    assert video.probe(video.write(path, frames(3), 25, overwrite=True).path).frames == 3
+    assert footage.probe(video.write(path, frames(3), 25, overwrite=True).path).frames == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
@@ -490,7 +490,7 @@ def test_what_is_no_video_cannot_be_read_as_one(tmp_path: Path, kind: str) -> No
     path = track(tmp_path, 0.1).source if kind == "sound" else tmp_path / "talk.mp4"
     if kind == "text":
         path.write_text("no video here")
-    for reading in (lambda: video.probe(path), lambda: list(video.read(path))):
+    for reading in (lambda: footage.probe(path), lambda: list(footage.read(path))):
         with pytest.raises(InputError, match="holds no pictures|cannot be read"):
             reading()
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import credentials, device, landmark_images, pipes, provenance, speech, video
+from emo_cli import credentials, device, footage, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe
 from emo_cli.credentials import Identity
@@ -26,6 +26,7 @@ from emo_cli.download import fetched
 from emo_cli.errors import ModelError
 from emo_cli.face import FaceFinder
 from emo_cli.family import Family
+from emo_cli.footage import Frame
 from emo_cli.loading.loaded import Loaded, Way
 from emo_cli.networks.codec import Strength
 from emo_cli.outlook import Outlook
@@ -39,7 +40,6 @@ from emo_cli.sound.separation import Separator
 from emo_cli.sound.vocals import Vocals
 from emo_cli.speech import Sound
 from emo_cli.unfinished import Unfinished, shown_before
-from emo_cli.video import Frame
 from emo_cli.weights import locate
 
 CERTAIN = 0.95  # human faces score above, animals mostly below
@@ -308,7 +308,7 @@ def _driving(
     if options.pose is None or "pose" not in family.controls:
         return None
     progress.stage("following the face of the driving video")
-    tracks = FaceFinder().track(video.read(options.pose, fps=family.fps))
+    tracks = FaceFinder().track(footage.read(options.pose, fps=family.fps))
     return landmark_images.followed(tracks, frames, portrait.landmarks)
 
 

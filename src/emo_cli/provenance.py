@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emo_cli import __version__, video
+from emo_cli import __version__, footage
 
 # The IPTC's word for media made wholly by a trained model, as content credentials use it.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -77,7 +77,7 @@ def tags(recipe: Recipe) -> dict[str, str]:
 
 def read(path: Path) -> Marks:
     """What a video says about how it was made. Raises InputError when it cannot be read as one."""
-    found = video.tags(path)
+    found = footage.tags(path)
     try:
         told = json.loads(found.get("comment", ""))
     except ValueError:

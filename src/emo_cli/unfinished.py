@@ -22,9 +22,10 @@ from torch import Tensor
 from emo_cli import video
 from emo_cli.clips import ClipPlan
 from emo_cli.errors import OutputError
+from emo_cli.footage import Frame
 from emo_cli.networks.codec import Motion
 from emo_cli.segments.made import Made
-from emo_cli.video import Finish, Frame, Track, Written
+from emo_cli.video import Finish, Track, Written
 
 LENGTH = 250
 """Frames of a piece, at least: as many as the encoder itself would put between two pictures that stand alone."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from emo_cli import __version__, video
+from emo_cli import __version__, footage, video
 from emo_cli.animate import Video, animate
 from emo_cli.batch.claims import Claim, claim
 from emo_cli.batch.jobs import Job
@@ -214,7 +214,7 @@ def _with_earlier(failed: Record, known: Record | None) -> Record:
 
 def _poster(path: Path) -> str:
     """The first frame, small."""
-    picture = Image.fromarray(next(video.read(path)))
+    picture = Image.fromarray(next(footage.read(path)))
     picture.thumbnail((POSTER, POSTER))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=80)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from emo_cli import device, video
+from emo_cli import device, footage
 from emo_cli.dataset.agreement import bundled_hearing
 from emo_cli.dataset.choosing import choose, dropped_gap
 from emo_cli.dataset.cutting import cut
@@ -26,7 +26,7 @@ from emo_cli.dataset.sources import ClipFolder, Outcome, Source, combined, find_
 from emo_cli.dataset.survey import Gap, survey
 from emo_cli.errors import InputError, ModelError
 from emo_cli.face import FaceFinder
-from emo_cli.video import Frame
+from emo_cli.footage import Frame
 
 Progress = Callable[[int, int, str], None]
 """Sources that are finished, sources in all, and what the last one gave."""
@@ -127,7 +127,7 @@ def _made(source: Source, work: Path, data: Path, limits: Limits) -> Outcome:
 
 
 def _frames(source: Source, limits: Limits) -> Iterator[Frame]:
-    return video.read(source.path, limits.fps, from_zero=True)
+    return footage.read(source.path, limits.fps, from_zero=True)
 
 
 def _begin() -> None:

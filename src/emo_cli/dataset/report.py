@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emo_cli import __version__, video
+from emo_cli import __version__, footage
 from emo_cli.dataset.limits import REASONS
 from emo_cli.dataset.manifest import DroppedClip, TrainingClip, read_dropped, read_manifest, video_of, written
 
@@ -122,7 +122,7 @@ def _samples(data: Path, clips: Sequence[TrainingClip]) -> Iterable[tuple[str, b
     """A frame from the middle of clips that are spread over the whole list."""
     step = max(1, len(clips) / SAMPLES)
     for clip in (clips[int(index * step)] for index in range(min(SAMPLES, len(clips)))):
-        for frame in islice(video.read(video_of(data, clip), start=clip.seconds / 2, count=1), 1):
+        for frame in islice(footage.read(video_of(data, clip), start=clip.seconds / 2, count=1), 1):
             buffer = io.BytesIO()
             Image.fromarray(frame).resize((_SIDE, _SIDE)).save(buffer, "JPEG", quality=80)
             yield clip.name, buffer.getvalue()

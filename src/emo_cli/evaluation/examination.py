@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import photo, speech, video
+from emo_cli import footage, photo, speech
 from emo_cli.errors import FaceError, InputError
 from emo_cli.evaluation import judges, lips
 from emo_cli.evaluation.fidelity import Fidelity
@@ -21,9 +21,9 @@ from emo_cli.evaluation.seam import Seam
 from emo_cli.evaluation.stability import Flicker, Identity, Picture
 from emo_cli.evaluation.watching import Onlooker, Seen, show, watched
 from emo_cli.face import FaceFinder
+from emo_cli.footage import Frame, Probe
 from emo_cli.sound.encoders import MiniHearing
 from emo_cli.speech import Sound
-from emo_cli.video import Frame, Probe
 
 
 class Progress(Protocol):
@@ -72,7 +72,7 @@ def examine(subject: Subject, tools: Tools, features: Features, progress: Progre
     file cannot be read, FaceError when no frame shows a face.
     """
     progress.stage(f"looking at {subject.video.name}")
-    probe = video.probe(subject.video)
+    probe = footage.probe(subject.video)
     sound = speech.read(subject.video) if probe.sound_seconds else None
     picture = photo.decode(subject.photo) if subject.photo else None
     everybody = _Everybody(subject, probe, picture, tools.networks, features, sound, tools.finder)
@@ -95,7 +95,7 @@ class _Beside:
 
     def __init__(self, truth: Path | None, fps: float) -> None:
         self.fidelity = Fidelity()
-        self._frames: Iterator[Frame] = iter(()) if truth is None else video.read(truth, fps)
+        self._frames: Iterator[Frame] = iter(()) if truth is None else footage.read(truth, fps)
 
     def see(self, seen: Seen) -> None:
         """The next frame."""

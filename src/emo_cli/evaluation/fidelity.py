@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from emo_cli.evaluation.stability import LUMA
-from emo_cli.video import Frame
+from emo_cli.footage import Frame
 
 MOST = 100.0  # dB; that of identical frames would be infinite
 WINDOW, SPREAD = 11, 1.5  # pixels

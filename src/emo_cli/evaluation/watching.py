@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from emo_cli import video
+from emo_cli import footage
 from emo_cli.face import FaceFinder
-from emo_cli.video import Frame
+from emo_cli.footage import Frame
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Onlooker(Protocol):
 
 
 def watched(path: Path, finder: FaceFinder, fps: float | None = None) -> Iterator[Seen]:
-    """The frames of a video with the face that is followed through them; fps as in `video.read`."""
-    return followed(video.read(path, fps), finder)
+    """The frames of a video with the face that is followed through them; fps as in `footage.read`."""
+    return followed(footage.read(path, fps), finder)
 
 
 def followed(frames: Iterable[Frame], finder: FaceFinder) -> Iterator[Seen]:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from emo_cli import landmark_images, video
+from emo_cli import footage, landmark_images
 from emo_cli.dataset.manifest import Track, TrainingClip, read_manifest, read_track, track_of, video_of
 from emo_cli.errors import InputError
 from emo_cli.face import Box
@@ -114,7 +114,7 @@ class Material:
         """Frames first..first + count of a clip, uint8 (count, 3, size, size)."""
         size = self.look.family.size
         path, start = video_of(self.data, clip), max(first - 0.5, 0) / clip.fps
-        frames = [_resized(frame, size) for frame in video.read(path, start=start, count=count)]
+        frames = [_resized(frame, size) for frame in footage.read(path, start=start, count=count)]
         if len(frames) != count:
             raise InputError(f"{path} has fewer than {clip.frames} frames. Prepare the clips again.")
         return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
