@@ -23,6 +23,7 @@ from spoken_prompts import LANGUAGES, Prompt, prompts
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
+from emo_cli.sound.resampler import RATE
 from emo_cli.training.phones import PHONES
 from emo_cli.training.rig import Rig
 from emo_cli.training.targets import random_reference
@@ -32,7 +33,7 @@ FPS = 25
 
 def spoken(pipeline: EmoPipeline, rig: Rig, prompt: Prompt, index: int) -> tuple[torch.Tensor, ...]:
     """Face (1, 468, 3), its displacement (frames, 468, 3) and closure (frames,) for one prompt."""
-    frames = len(prompt.waveform) * FPS // 16000
+    frames = len(prompt.waveform) * FPS // RATE
     sound = pipeline.sound_encoder(torch.from_numpy(prompt.waveform.copy()), frames, FPS)
     canonical = random_reference(rig, 1, torch.Generator().manual_seed(index))
     canvas = Canvas(pipeline.codec.reference(canonical), None)
@@ -48,7 +49,7 @@ def measured(
     met: list[bool] = []
     shut: list[bool] = []
     for (canonical, moved, closure), prompt in zip(faces, heard, strict=True):
-        firm = ((closure - closing) / (1 - closing)).clamp(0, 1)
+        firm = pipeline.codec.drawn_together(closure, closing)
         gaps = gap(canonical[0] + pipeline.codec.close_lips(canonical, moved, firm))
         truth = labels(prompt.phones, 2 * len(gaps))[::2]
         inside = np.flatnonzero(np.diff(np.concatenate([[0], truth == PHONES.index("p"), [0]]).astype(int)))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emo_cli.chart.codec import CLOSING
+from emo_cli.face.landmarks import INNER_MOUTH_CORNERS, LOWER_LIP_INNER_MIDDLE, UPPER_LIP_INNER_MIDDLE
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
@@ -26,7 +26,7 @@ from emo_cli.training.head import head_motion, speed
 from emo_cli.training.rig import Rig
 from emo_cli.training.targets import displacement, random_reference
 
-UPPER, LOWER, CORNERS = 13, 14, (78, 308)
+RIGHT, LEFT = INNER_MOUTH_CORNERS
 CLOSED, NEARLY_CLOSED = 0.22, 0.27  # centimetres of gap
 SECONDS = 10
 CHAINS, FEW = 32, 5  # ten seconds of slow turns say little, so many are needed; --speed scales them all alike
@@ -45,7 +45,7 @@ def mouth(pipeline: EmoPipeline, rig: Rig, takes: list[Take], move: Move) -> dic
         taught = displacement(rig, pipeline.codec, canonical, take.weights[None], take.closure[None])[0]
         moved = move(canonical, windows(take.features, 0, len(take), 10))
         gaps = [gap(canonical[0] + way) for way in (taught, moved)]
-        wide = [(way[:, CORNERS[1], 0] - way[:, CORNERS[0], 0]).numpy() for way in (taught, moved)]
+        wide = [(way[:, LEFT, 0] - way[:, RIGHT, 0]).numpy() for way in (taught, moved)]
         jitter = [float(np.abs(np.diff(curve, 2)).mean()) for curve in gaps]
         rows.append([correlation(*gaps), correlation(*wide), *jitter, gaps[0].std(), gaps[1].std()])
         closed = gaps[0] < CLOSED
@@ -131,13 +131,13 @@ def generated(
     canvas = Canvas(pipeline.codec.reference(canonical), None)
     motions = list(pipeline.motions(canvas, NO_MASK, sound, settings))
     moved, closure = pipeline.codec.unpack(torch.cat([motion.latents for motion in motions]))
-    firm = ((closure - CLOSING) / (1 - CLOSING)).clamp(0, 1)
+    firm = pipeline.codec.drawn_together(closure)
     return pipeline.codec.close_lips(canonical, moved, firm), torch.cat([motion.pose for motion in motions])
 
 
 def gap(points: torch.Tensor) -> np.ndarray:
     """Inner-lip gap in centimetres (frames,) of points (frames, 468, 3)."""
-    return (points[:, UPPER, 1] - points[:, LOWER, 1]).numpy()
+    return (points[:, UPPER_LIP_INNER_MIDDLE, 1] - points[:, LOWER_LIP_INNER_MIDDLE, 1]).numpy()
 
 
 def statistics(pose: np.ndarray) -> np.ndarray:

@@ -22,9 +22,9 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
+from emo_cli.sound.resampler import RATE
 from emo_cli.training.phones import SPHINX, Phone, from_segments
 
-RATE = 16000
 SOUNDS = Path("/usr/share/asterisk/sounds")
 TEXTS = Path("/usr/share/doc")
 # Folder of the recordings, voice of espeak-ng that spells the words ("" where pocketsphinx knows them).

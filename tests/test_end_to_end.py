@@ -23,7 +23,7 @@ import torch
 
 import emo_cli
 from emo_cli import footage, portrait, speech
-from emo_cli.chart.codec import CLOSING, FlowCodec
+from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import lip_gaps
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
@@ -150,7 +150,7 @@ def test_silence_keeps_the_mouth_shut_and_a_song_opens_it(tmp_path: Path) -> Non
         motions = pipeline.motions(pipeline.codec.open(face), face.mask, heard.features, Settings(seed=1))
         codec = cast(FlowCodec, pipeline.codec)
         moved, closure = codec.unpack(torch.cat([motion.latents for motion in motions]))
-        drawn = codec.close_lips(codec.mean, moved, ((closure - CLOSING) / (1 - CLOSING)).clamp(0, 1))
+        drawn = codec.close_lips(codec.mean, moved, codec.drawn_together(closure))
         gaps = lip_gaps(codec.mean + drawn) - lip_gaps(codec.mean[None])
         opened.append(float(gaps.max()))
     assert opened[0] < 0.05 < 0.3 < opened[1]  # centimetres between the lips, beyond a closed mouth's

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from emo_cli.evaluation import head, lips
-from emo_cli.evaluation.head import Eyes, Head, blinks
-from emo_cli.evaluation.lips import HeardMouth, Mouth, agreement
+from emo_cli.evaluation.head import Head, blinks
+from emo_cli.evaluation.lips import HeardMouth, agreement
 from emo_cli.evaluation.stability import Identity, unturned
-from emo_cli.evaluation.watching import Seen
+from emo_cli.evaluation.watching import Curve, Seen
+from emo_cli.face.opening import eye_opening, mouth_opening
 from rig_fixture import small_rig
 
 FPS = 25.0
@@ -98,13 +99,17 @@ def test_a_sound_without_labials_has_no_share_of_them() -> None:
 
 
 def test_the_opening_of_the_mouth_grows_with_the_jaw_and_ignores_the_head() -> None:
-    mouth = Mouth()
-    for landmarks in (face(0.0), face(0.4), face(0.8), face(0.4, yaw=25), None):
-        mouth.see(seen(landmarks))
-    closed, half, wide, turned, missing = mouth.opening
+    faces = np.stack([face(0.0), face(0.4), face(0.8), face(0.4, yaw=25)])
+    closed, half, wide, turned = mouth_opening(faces)
     assert closed < lips.CLOSED < half < wide
     assert turned == pytest.approx(half, rel=0.01)
-    assert np.isnan(missing)
+
+
+def test_a_frame_without_a_face_has_no_opening() -> None:
+    mouth = Curve(mouth_opening)
+    for landmarks in (face(0.4), None, face(0.4)):
+        mouth.see(seen(landmarks))
+    assert np.isnan(mouth.values()).tolist() == [False, True, False]
 
 
 def test_the_speed_of_a_turning_head_is_told_in_degrees_per_second() -> None:
@@ -142,10 +147,8 @@ def test_eyes_that_are_shut_at_the_beginning_have_not_blinked() -> None:
 
 
 def test_the_lids_of_a_face_close_the_eyes_that_are_measured() -> None:
-    eyes = Eyes()
-    eyes.see(seen(face()))
-    eyes.see(seen(face(blink=1.0)))
-    assert eyes.opening[1] < head.SHUT * eyes.opening[0]
+    usual, shut = eye_opening(np.stack([face(), face(blink=1.0)]))
+    assert shut < head.SHUT * usual
 
 
 def test_a_face_is_the_same_from_every_side() -> None:

@@ -12,12 +12,12 @@ from PIL import Image, ImageFilter
 
 from emo_cli.evaluation.fidelity import Fidelity, psnr, ssim
 from emo_cli.evaluation.frechet import Gaussian, distance
-from emo_cli.evaluation.head import Eyes, Head
-from emo_cli.evaluation.lips import Mouth
+from emo_cli.evaluation.head import Head
 from emo_cli.evaluation.seam import Seam
 from emo_cli.evaluation.stability import Flicker, Identity, Picture
 from emo_cli.evaluation.trend import Trend
-from emo_cli.evaluation.watching import Onlooker, Seen
+from emo_cli.evaluation.watching import Curve, Onlooker, Seen
+from emo_cli.face.opening import mouth_opening
 
 FPS = 25.0
 
@@ -80,7 +80,7 @@ def test_an_even_change_of_light_is_no_flicker() -> None:
 
 def test_nobody_keeps_the_frames_that_were_seen() -> None:
     """Memory does not grow with the video: of thirty frames, the present one is all that is left."""
-    onlookers: list[Onlooker] = [Picture(FPS), Flicker(), Seam(), Identity(FPS), Head(FPS), Eyes(), Mouth()]
+    onlookers: list[Onlooker] = [Picture(FPS), Flicker(), Seam(), Identity(FPS), Head(FPS), Curve(mouth_opening)]
     alive: list[weakref.ref[np.ndarray]] = []
     for _ in range(30):
         frame = scene().copy()

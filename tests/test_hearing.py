@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from emo_cli.sound.encoders import MiniHearing
-from emo_cli.training.corpus import Utterance, write_corpus
-from emo_cli.training.hearing import disturbed, doubted, draw, hidden, score, train_hearing
+from emo_cli.training import hearing
+from emo_cli.training.corpus import Utterance, load, write_corpus
+from emo_cli.training.hearing import disturbed, doubted, draw, hidden, judged, score, train_hearing
 from emo_cli.training.loop import Schedule
 from emo_cli.training.phones import Phone
 from emo_cli.training.voices import Spoken
@@ -128,10 +129,22 @@ def test_evidence_is_cut_with_the_sound_it_belongs_to() -> None:
         return Utterance(rows, rows[:, :10], np.zeros(400, np.int8), rows[:, 0], "fake:known", "train")
 
     utterances = [marked(1), marked(2)]
-    evidence = [np.full((200, 126), value, np.float16) for value in (1, 2)]
+    evidence = [torch.full((200, 126), value, dtype=torch.float16) for value in (1, 2)]
     batch = draw(utterances, 8, 2.0, np.random.default_rng(0), evidence)
     assert batch.evidence is not None and batch.evidence.shape == (8, 100, 126)
     assert torch.equal(batch.evidence[..., 0], batch.mel[:, ::2, 0])
+
+
+def test_what_the_acoustic_model_says_is_worked_out_once_per_corpus(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_out: list[int] = []
+    monkeypatch.setattr(hearing, "fill", lambda evidence: None)
+    monkeypatch.setattr(hearing, "judged", lambda some, network: worked_out.append(len(some)) or judged(some, network))
+    schedule = Schedule(steps=1, rate=1e-3, warmup=1, log_every=1)
+    for _ in range(2):
+        train_hearing(corpus, tmp_path, schedule, 0, lambda line: None, clips=2, seconds=1.0, evidence=True)
+    assert worked_out.count(len(load(corpus, "train"))) == 1
 
 
 def test_doubted_evidence_is_sometimes_missing() -> None:

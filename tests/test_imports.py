@@ -43,7 +43,7 @@ ALLOWED = {
     "photo": "errors",
     "portrait": "errors face photo",
     "identity": "errors face",
-    "hallo_masks": "errors face networks",
+    "hallo_masks": "errors face networks regions",
     "regions": "errors face",
     "landmark_images": "errors face",
     "networks.reuse": "",
@@ -57,7 +57,7 @@ ALLOWED = {
     "networks.resnet": "networks.reuse",
     "networks.unet": "stored networks.attention networks.audio networks.temporal networks.head networks.resnet "
     "networks.reuse",
-    "chart": "stored portrait networks.codec",
+    "chart": "stored face portrait networks.codec",
     "sampling": "networks chart",
     "quality": "family networks.reuse",
     "segments": "errors family clips networks chart sampling quality tape",
@@ -74,8 +74,8 @@ ALLOWED = {
     "inspection": "errors family device weights clips portrait speech face checkpoints loading animate sound scratch",
     "dataset": "errors device ffmpeg weights sound speech footage video face",
     "doctor": "errors device ffmpeg catalogue weights",
-    "training": "errors sound family device ffmpeg stored face speech footage video networks chart sampling segments "
-    "pipeline checkpoints dataset hallo_masks landmark_images regions weights",
+    "training": "errors sound tape family device ffmpeg stored face speech footage video networks chart sampling "
+    "segments pipeline checkpoints dataset hallo_masks landmark_images regions weights",
     "cli": "errors animate batch bench checkpoints catalogue credentials dataset doctor download evaluation "
     "inspection provenance training weights",
 }  # fmt: skip

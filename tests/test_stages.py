@@ -14,8 +14,9 @@ from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
 from emo_cli.sound.encoders import MiniHearing
-from emo_cli.training.bank import act_all, remembered
+from emo_cli.training.bank import act_all
 from emo_cli.training.corpus import load, write_corpus
+from emo_cli.training.keeping import remembered
 from emo_cli.training.stages import MINI, TrainOptions, networks, train
 from emo_cli.training.targets import random_reference
 from rig_fixture import small_rig
@@ -71,7 +72,7 @@ def test_takes_that_were_kept_are_the_takes_that_were_made(model: Path, options:
     kept = remembered(next(iter(options.out.glob("takes-*.pt"))), lambda: [])
     assert len(kept) == len(made) > 0
     for one, other in zip(kept, made, strict=True):
-        assert torch.equal(one.features, other.features) and torch.equal(one.pose, other.pose)
+        assert torch.equal(one["features"], other.features) and torch.equal(one["pose"], other.pose)
 
 
 @pytest.mark.parametrize(("field", "value"), (("preset", "huge"), ("stage", "smelling")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -206,17 +207,13 @@ def _place(file: File, blob: Path, folder: Path) -> None:
         os.replace(beside, target)
 
 
-class _writing:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     """Within it, a folder that cannot be written is told as such."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{self.path} cannot be written ({error.strerror}). Choose another HF_HOME.") from error
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}). Choose another HF_HOME.") from error
 
 
 class Counter:

@@ -15,13 +15,13 @@ from PIL import Image
 from emo_cli.errors import UsageError
 from emo_cli.face.landmarks import FACE_OVAL, OUTER_LIPS
 from emo_cli.networks.audio import RegionMasks
+from emo_cli.regions import Rectangle, linear_resize
 
 FACE_ROOM, LIP_ROOM = 1.2, 2.0  # a region's rectangle is so many times larger than the landmarks' own
 SIDE = 64  # masks are blurred at this size, whatever the size of the picture
 FACE_BLUR, LIP_BLUR = (51, 8.0), (31, 5.0)  # taps, sigma
 LEVELS = 4
-_PLACES = 2048  # OpenCV's weights of a resize are whole multiples of 1 / 2048, those of a blur of 1 / 256
-_TAPS = 256
+_TAPS = 256  # OpenCV's weights of a blur are whole multiples of 1 / 256
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,6 @@ class HalloRegions:
 
     face: np.ndarray
     masks: RegionMasks
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """Whole pixels left <= x < right, top <= y < bottom."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 def find_regions(
@@ -87,8 +77,8 @@ def _drawn(place: Rectangle, picture: tuple[int, int], exact: bool) -> np.ndarra
 
 def _soft_masks(face: np.ndarray, lips: np.ndarray, exact: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The masks of the three audio branches, uint8 (64, 64): beside the face, the face without lips, the lips."""
-    soft_face = _stretched(_blurred(_resized(face), *FACE_BLUR), exact)
-    soft_lips = _stretched(_blurred(_resized(lips), *LIP_BLUR), exact)
+    soft_face = _stretched(_blurred(linear_resize(face, SIDE, SIDE), *FACE_BLUR), exact)
+    soft_lips = _stretched(_blurred(linear_resize(lips, SIDE, SIDE), *LIP_BLUR), exact)
     beside = ((1 - soft_face / 255) * 255).astype(np.uint8)
     without_lips = np.maximum(soft_face.astype(np.int16) - soft_lips, 0).astype(np.uint8)
     return beside, without_lips, soft_lips
@@ -101,27 +91,6 @@ def _levels(masks: tuple[np.ndarray, ...], size: int) -> tuple[torch.Tensor, ...
         shrunk = [np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR)) for picture in pictures]
         levels.append(torch.from_numpy(np.stack(shrunk).reshape(1, len(masks), -1, 1)).float() / 255)
     return tuple(levels)
-
-
-def _taps(length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each of 64 places along an axis of `length` pixels: two neighbours, and their weights of 2048."""
-    place = (np.arange(SIDE) + 0.5) * (length / SIDE) - 0.5
-    first = np.floor(place).astype(int)
-    share = np.where((first < 0) | (first >= length - 1), 0, place - first)
-    first = first.clip(0, length - 1)
-    weight = np.rint(share * _PLACES).astype(np.int64)
-    return first, np.minimum(first + 1, length - 1), _PLACES - weight, weight
-
-
-def _resized(picture: np.ndarray) -> np.ndarray:
-    """uint8 (height, width) -> (64, 64): two pixels per axis, without smoothing, rounded where OpenCV rounds."""
-    first, second, near, far = _taps(picture.shape[1])
-    rows = picture.astype(np.int64)
-    rows = rows[:, first] * near + rows[:, second] * far
-    first, second, near, far = _taps(picture.shape[0])
-    upper, lower = ((weight[:, None] * (rows[index] >> 4)) >> 16 for index, weight in ((first, near), (second, far)))
-    resized: np.ndarray = ((upper + lower + 2) >> 2).astype(np.uint8)
-    return resized
 
 
 def _bell(taps: int, sigma: float) -> np.ndarray:

@@ -147,6 +147,11 @@ class FlowCodec(StoredNetwork):
         lower = torch.einsum("vp,...pk->...vk", self.lower_spread.to(moved), moved)
         return displacement - _UPPER_SHARE * upper + _LOWER_SHARE * lower
 
+    @staticmethod
+    def drawn_together(closure: torch.Tensor, begin: float = CLOSING) -> torch.Tensor:
+        """The `closure` (...,) that close_lips is given for one that was predicted: 0 up to `begin`, 1 at 1."""
+        return ((closure - begin) / (1 - begin)).clamp(0, 1)
+
     def open(self, portrait: Portrait, size: int | None = None) -> Canvas:
         """Prepare a portrait for animation at `size` pixels along its longer side (its own size if not given)."""
         size = max(portrait.image.shape[:2]) if size is None else size
@@ -206,7 +211,7 @@ class FlowCodec(StoredNetwork):
         displacement, closure = (part.cpu() for part in self.unpack(latents.float().to(self.mean.device)))
         share = sheet.lips * strength.lips + (1 - sheet.lips) * strength.expression
         displacement = displacement * (share * sheet.outline)[:, None]
-        weight = ((closure - CLOSING) / (1 - CLOSING)).clamp(0, 1) * min(strength.lips, 1.0)
+        weight = self.drawn_together(closure) * min(strength.lips, 1.0)
         # In this photo lips are closed when its landmarks meet, and those are the rig's points plus the bias.
         closed = lip_gaps(self.mean.cpu().float())
         closed[:, 1] = -lip_gaps(self.bias.cpu().float())[:, 1]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-POINTS = 468  # the mesh without the ten iris points
+from emo_cli.face.landmarks import FACE_OVAL, LEFT_EYE_CORNERS, MESH_POINTS, RIGHT_EYE_CORNERS, STABLE
+
+POINTS = MESH_POINTS  # without those of the irises
 
 # Inner lip contour from the right corner of the face (left in the picture) to the left corner, both ends shared.
 UPPER_INNER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -26,19 +28,9 @@ LID_PAIRS = tuple(zip(RIGHT_UPPER_LID[1:-1], RIGHT_LOWER_LID[1:-1], strict=True)
 RIGHT_EYE = RIGHT_UPPER_LID + RIGHT_LOWER_LID[-2:0:-1]  # closed loops of 16
 LEFT_EYE = LEFT_UPPER_LID + LEFT_LOWER_LID[-2:0:-1]
 
-# Face outline, clockwise in the picture from the top of the forehead.
-OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
-EYE_CORNERS = (33, 263)  # outer
+OVAL = FACE_OVAL
+EYE_CORNERS = (RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0])  # outer
 CHIN = (152, 175, 199, 148, 377)
-
-# Points that speech and expression hardly move: upper outline, nose, eye corners, brow centre.
-STABLE = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 234, 127, 162, 21, 54, 103, 67, 109, 93,
-    168, 6, 197, 195, 5, 4, 1, 33, 133, 362, 263, 129, 358, 98, 327, 2, 9, 8, 151,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

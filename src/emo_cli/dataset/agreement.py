@@ -8,12 +8,11 @@ from functools import cache
 import numpy as np
 import torch
 
-from emo_cli.face.landmarks import LEFT_EYE_CORNERS, LOWER_LIP_INNER_MIDDLE, RIGHT_EYE_CORNERS, UPPER_LIP_INNER_MIDDLE
-from emo_cli.sound.encoders import CURVES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.face.opening import mouth_opening
+from emo_cli.sound.encoders import ROWS_PER_SECOND, MiniHearing
 from emo_cli.sound.loudness import levelled
 from emo_cli.weights import locate
 
-JAW, CLOSE, LOWER = (CURVES.index(name) for name in ("jaw", "close", "lower"))
 _REACH = 0.32  # seconds to either side in which the best shift is looked for
 _SMOOTHING = 0.06  # seconds: one /p/ more or less does not matter here
 
@@ -28,22 +27,13 @@ class Agreement:
 
 def agreement(points: np.ndarray, waveform: np.ndarray, fps: float, hearing: MiniHearing) -> Agreement:
     """Compare landmarks (frames, 478, 3) with a waveform float32 (samples,) at 16 kHz that begins with them."""
-    return best_shift(opening(points), heard_opening(waveform, len(points), fps, hearing), fps)
-
-
-def opening(points: np.ndarray) -> np.ndarray:
-    """How far the mouth is open (frames,), in distances of the outer eye corners, from landmarks (frames, 478, 3)."""
-    gap = points[:, LOWER_LIP_INNER_MIDDLE] - points[:, UPPER_LIP_INNER_MIDDLE]
-    eyes = points[:, LEFT_EYE_CORNERS[0]] - points[:, RIGHT_EYE_CORNERS[0]]
-    share: np.ndarray = np.linalg.norm(gap, axis=1) / np.linalg.norm(eyes, axis=1)
-    return share
+    return best_shift(mouth_opening(points), heard_opening(waveform, len(points), fps, hearing), fps)
 
 
 def heard_opening(waveform: np.ndarray, frames: int, fps: float, hearing: MiniHearing) -> np.ndarray:
     """How far a mouth that says this would be open, (frames,), about 0..1."""
     with torch.no_grad():
-        curves = hearing.heads(hearing.rows(torch.from_numpy(levelled(waveform)[:]))[None]).curves[0].numpy()
-    rows = (curves[:, JAW] + 0.3 * curves[:, LOWER]) * (1 - np.clip(curves[:, CLOSE], 0, 1))
+        rows = hearing.heads(hearing.rows(torch.from_numpy(levelled(waveform)[:]))[None]).opening[0].numpy()
     times = (np.arange(frames) + 0.5) / fps
     return np.interp(times, (np.arange(len(rows)) + 0.5) / ROWS_PER_SECOND, rows)
 

@@ -13,14 +13,15 @@ from emo_cli import footage, photo, speech
 from emo_cli.errors import FaceError, InputError
 from emo_cli.evaluation import judges, lips
 from emo_cli.evaluation.fidelity import Fidelity
-from emo_cli.evaluation.head import Eyes, Head, blinks
+from emo_cli.evaluation.head import Head, blinks
 from emo_cli.evaluation.judges import Features, Networks
 from emo_cli.evaluation.measures import Measures
 from emo_cli.evaluation.published import syncnet
 from emo_cli.evaluation.seam import Seam
 from emo_cli.evaluation.stability import Flicker, Identity, Picture
-from emo_cli.evaluation.watching import Onlooker, Seen, show, watched
+from emo_cli.evaluation.watching import Curve, Onlooker, Seen, show, watched
 from emo_cli.face import FaceFinder
+from emo_cli.face.opening import eye_opening, mouth_opening
 from emo_cli.footage import Frame, Probe
 from emo_cli.sound.encoders import MiniHearing
 from emo_cli.speech import Sound
@@ -86,7 +87,7 @@ def examine(subject: Subject, tools: Tools, features: Features, progress: Progre
     if not found.face_share:
         raise FaceError(f"No frame of {subject.video} shows a face; nothing can be measured of it.")
     if sound is not None:
-        found = _with_lips(found, np.array(everybody.mouth.opening), sound, probe, tools.encoder)
+        found = _with_lips(found, everybody.mouth.values(), sound, probe, tools.encoder)
     return Examined(subject.video, probe.frames, round(probe.seconds, 3), probe.fps, found)
 
 
@@ -122,7 +123,7 @@ class _Everybody:
         sound: Sound | None,
         finder: FaceFinder,
     ) -> None:
-        self.mouth, self.eyes, self.head = lips.Mouth(), Eyes(), Head(probe.fps)
+        self.mouth, self.eyes, self.head = Curve(mouth_opening), Curve(eye_opening), Head(probe.fps)
         self.identity, self.picture, self.flicker = Identity(probe.fps), Picture(probe.fps), Flicker()
         self.seam, self.beside = Seam(picture), _Beside(subject.truth, probe.fps)
         device = networks.device
@@ -156,7 +157,7 @@ class _Everybody:
         for one in (*self.distributions, self.sync):
             if one is not None:
                 one.finish()
-        opening = np.array(self.eyes.opening)
+        opening = self.eyes.values()
         minutes = len(opening) / fps / 60
         score = self.sync.score() if self.sync is not None else None
         return Measures(

@@ -8,7 +8,6 @@ from emo_cli.evaluation.watching import Seen
 from emo_cli.face import pose
 
 CLIP = 12  # frames; EMO's own clips
-LIDS = (((159, 145), (33, 133)), ((386, 374), (263, 362)))  # per eye: middle of the lids, corners
 SHUT = 0.5  # of the usual opening
 LONGEST_BLINK = 0.5  # seconds; longer ones are closed eyes
 
@@ -46,25 +45,6 @@ def between(one: np.ndarray, other: np.ndarray) -> float:
     skew = one.T @ other
     sine = np.linalg.norm([skew[2, 1] - skew[1, 2], skew[0, 2] - skew[2, 0], skew[1, 0] - skew[0, 1]])
     return float(np.rad2deg(np.arctan2(sine, np.trace(skew) - 1)))
-
-
-class Eyes:
-    """How far the eyes are open in each frame: height over width, both eyes; nan without a face."""
-
-    def __init__(self) -> None:
-        self.opening: list[float] = []
-
-    def see(self, seen: Seen) -> None:
-        """The next frame."""
-        points = seen.landmarks
-        if points is None:
-            self.opening.append(np.nan)
-            return
-        shares = [
-            np.linalg.norm(points[upper] - points[lower]) / np.linalg.norm(points[outer] - points[inner])
-            for (upper, lower), (outer, inner) in LIDS
-        ]
-        self.opening.append(float(np.mean(shares)))
 
 
 def blinks(opening: np.ndarray, fps: float) -> int:

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from emo_cli.evaluation.watching import Seen
-from emo_cli.sound.encoders import CURVES, PHONES, ROWS_PER_SECOND, MiniHearing
+from emo_cli.sound.encoders import PHONES, ROWS_PER_SECOND, MiniHearing
 from emo_cli.sound.loudness import levelled
 from emo_cli.speech import Sound
 
-INNER_LIPS = ((13, 14), (82, 87), (312, 317))
-EYES = (33, 263)
 MOST_LAG = 15  # frames; SyncNet looks as far
 CLOSED = 0.035  # of the distance of the outer eye corners, about 3 mm: the mesh sees closed lips at 0.00 to 0.03
 STILL = 0.004  # a mouth whose opening varies less than this does not move
 UNSURE = 0.15  # below this correlation the best lag says nothing
 _AROUND_CLOSURE, _AROUND_OPENING = 0.08, 0.4  # seconds
-_OPEN_VOWELS = ("a", "ah", "e", "o")
+OPEN_VOWELS = ("a", "ah", "e", "o")  # of PHONES
 
 
 @dataclass(frozen=True)
@@ -49,32 +46,12 @@ class LipAgreement:
 
 
 def hear(sound: Sound, encoder: MiniHearing) -> HeardMouth:
-    """Ask mini's sound encoder what the mouth does: the jaw's drop and the lips' own, nothing where they touch."""
+    """Ask mini's sound encoder what the mouth does."""
     with torch.inference_mode():
         heard = encoder.heads(encoder.rows(levelled(sound.samples))[None])
-    curve = dict(zip(CURVES, heard.curves[0].float().numpy().T, strict=True))
     phones = heard.phones[0].argmax(-1).numpy()
-    apart = 1 - np.clip(curve["close"], 0, 1)
-    opening = (curve["jaw"] + (curve["upper"] + curve["lower"]) / 2) * apart
-    return HeardMouth(
-        opening, phones == PHONES.index("p"), np.isin(phones, [PHONES.index(name) for name in _OPEN_VOWELS])
-    )
-
-
-class Mouth:
-    """How far the lips are apart in each frame, in distances of the outer eye corners; nan without a face."""
-
-    def __init__(self) -> None:
-        self.opening: list[float] = []
-
-    def see(self, seen: Seen) -> None:
-        """The next frame."""
-        points = seen.landmarks
-        if points is None:
-            self.opening.append(np.nan)
-            return
-        gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in INNER_LIPS]
-        self.opening.append(float(np.mean(gaps) / np.linalg.norm(points[EYES[0]] - points[EYES[1]])))
+    vowels = [PHONES.index(name) for name in OPEN_VOWELS]
+    return HeardMouth(heard.opening[0].float().numpy(), phones == PHONES.index("p"), np.isin(phones, vowels))
 
 
 def agreement(opening: np.ndarray, heard: HeardMouth, fps: float, sound_delay: float = 0.0) -> LipAgreement:
@@ -90,8 +67,8 @@ def agreement(opening: np.ndarray, heard: HeardMouth, fps: float, sound_delay: f
     best = int(np.argmax(by_lag))
     offset = _summit(by_lag, best) - middle if by_lag[best] >= UNSURE else None
     met = _closures_met(opening, heard.labial, rows, fps)
-    return LipAgreement(float(by_lag[middle]), float(by_lag[best]), offset, met,
-                        _closed_share(opening, heard.vowel, rows, fps))  # fmt: skip
+    closed = _closed_share(opening, heard.vowel, rows, fps)
+    return LipAgreement(float(by_lag[middle]), float(by_lag[best]), offset, met, closed)
 
 
 def correlations(seen: np.ndarray, said: np.ndarray) -> np.ndarray:

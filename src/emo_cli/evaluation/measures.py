@@ -81,6 +81,7 @@ ROWS = (
     Row("expression_fid", "E-FID", "", 3, "lower"),
 )
 
+
 @dataclass(frozen=True)
 class PaperRow:
     """The columns of EMO's Table 1 in its order; None where the weights were not given, or no truth."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,22 @@ class Onlooker(Protocol):
         """The next frame."""
 
 
+class Curve:
+    """A number of the face in each frame, `measure` of its landmarks (478, 3); nan without a face."""
+
+    def __init__(self, measure: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.measure = measure
+        self._values: list[float] = []
+
+    def see(self, seen: Seen) -> None:
+        """The next frame."""
+        self._values.append(np.nan if seen.landmarks is None else float(self.measure(seen.landmarks)))
+
+    def values(self) -> np.ndarray:
+        """All of them (frames,)."""
+        return np.array(self._values)
+
+
 def watched(path: Path, finder: FaceFinder, fps: float | None = None) -> Iterator[Seen]:
     """The frames of a video with the face that is followed through them; fps as in `footage.read`."""
     return followed(footage.read(path, fps), finder)
@@ -47,11 +63,8 @@ def followed(frames: Iterable[Frame], finder: FaceFinder) -> Iterator[Seen]:
         yield Seen(present[0], landmarks)
 
 
-def show(frames: Iterable[Seen], onlookers: Sequence[Onlooker]) -> int:
-    """Let everybody see every frame; gives the number of frames."""
-    count = 0
+def show(frames: Iterable[Seen], onlookers: Sequence[Onlooker]) -> None:
+    """Let everybody see every frame."""
     for seen in frames:
         for onlooker in onlookers:
             onlooker.see(seen)
-        count += 1
-    return count

@@ -44,7 +44,7 @@ class AudioBlock(nn.Module):
     def keys_values(self, audio: Tensor) -> tuple[KeysValues, ...]:
         return (self.attn2.keys_values(audio),)
 
-    def forward(self, x: Tensor, audio: tuple[KeysValues, ...] | None, masks: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, audio: tuple[KeysValues, ...] | None) -> Tensor:
         x = x + (self.attn2.silence(x) if audio is None else self.attn2(self.norm2(x), audio[0]))
         out: Tensor = x + self.ff(self.norm3(x))
         return out
@@ -113,5 +113,5 @@ class AudioTransformer(SpatialTransformer):
             assert masks is not None, "hierarchical audio attention needs region masks"
             tokens = self.block(tokens, audio, masks, self.level)
         else:
-            tokens = self.block(tokens, audio, None)
+            tokens = self.block(tokens, audio)
         return self.picture(tokens, x)

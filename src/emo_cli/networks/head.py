@@ -1,7 +1,7 @@
 """Head pose, blinks and gaze of a clip, denoised beside the picture: one token per frame at the Backbone's bottleneck.
 
 A smooth head turn carried by many latent cells is decided in the first instants of denoising and dies in few-step
-sampling, so pose travels as whitened numbers (emo_cli.whitening) with tokens of its own.
+sampling, so pose travels as whitened numbers (chart/whitening.py) with tokens of its own.
 """
 
 from __future__ import annotations

@@ -226,13 +226,9 @@ class UNet(StoredNetwork):
                     heard = make(inner, heads, audio_width, feed_forward)
                     parts["audio"] = AudioTransformer(wide, groups, heard, inner, level)
             if temporal[level] or (middle and any(temporal)):
+                paced = speed_width if speed == "attention" else None
                 parts["temporal"] = TemporalModule(
-                    wide,
-                    temporal_groups,
-                    temporal_heads,
-                    temporal_layers,
-                    feed_forward,
-                    speed_width if speed == "attention" else None,
+                    wide, temporal_groups, temporal_heads, temporal_layers, feed_forward, paced
                 )
             return parts
 

@@ -13,10 +13,10 @@ from torch import nn
 
 from emo_cli.sound.acoustics import CEPSTRA, PhoneEvidence
 from emo_cli.sound.acoustics import WIDTH as EVIDENCE
+from emo_cli.sound.resampler import RATE
 from emo_cli.stored import StoredNetwork, recorded
 from emo_cli.tape import Features, Tape, Waveform, Windows, mean_square, runs
 
-SAMPLE_RATE = 16000
 HOP = 160  # samples, 10 ms
 WINDOW = 400  # samples, 25 ms
 SPECTRUM = 512
@@ -57,6 +57,14 @@ class Heard:
     phones: torch.Tensor
     curves: torch.Tensor
     loudness: torch.Tensor
+
+    @property
+    def opening(self) -> torch.Tensor:
+        """How far the lips should be apart (batch, rows), about 0..1: the jaw's drop and their own, none where they
+        touch."""
+        curve = dict(zip(CURVES, self.curves.unbind(-1), strict=True))
+        apart = 1 - curve["close"].clamp(0, 1)
+        return (curve["jaw"] + (curve["upper"] + curve["lower"]) / 2) * apart
 
 
 def log_mel(waveform: Waveform) -> torch.Tensor:
@@ -111,7 +119,7 @@ def _mel_triangles() -> torch.Tensor:
     """Filters (257, 64)."""
     low, high = (2595.0 * torch.log10(1.0 + torch.tensor(hertz) / 700.0) for hertz in (50.0, 7600.0))
     corners = 700.0 * (10.0 ** (torch.linspace(float(low), float(high), BINS + 2) / 2595.0) - 1.0)
-    hertz = torch.linspace(0.0, SAMPLE_RATE / 2, SPECTRUM // 2 + 1)[:, None]
+    hertz = torch.linspace(0.0, RATE / 2, SPECTRUM // 2 + 1)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     return torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0.0)
 

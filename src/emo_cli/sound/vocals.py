@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.tape import Samples
+
 Vocals = Literal["auto", "off", "centre", "demucs"]
-Samples = NDArray[np.float32]
 
 WINDOW_SECONDS = 0.064
 SHARPNESS = 3.0  # power of the mask: how much a cell between middle and side is lowered

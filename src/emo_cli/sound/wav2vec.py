@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emo_cli.sound.resampler import RATE
 from emo_cli.stored import StoredNetwork, recorded
 from emo_cli.tape import Features, Tape, Waveform, Windows
 
-SAMPLE_RATE = 16_000
 REACH = 2  # frames before and after its own that a frame hears
 STRIDES = (5, 2, 2, 2, 2, 2, 2)
 ROW = 320  # samples from one row of the convolutions to the next
@@ -84,7 +84,7 @@ class Wav2VecEncoder(StoredNetwork):
     def states(self, waveform: Tensor, frames: int, fps: float) -> Tensor:
         """Waveform (samples,) -> (frames of whole clips, layers, width): what every layer makes of every frame."""
         whole = -(-frames // self.clip) * self.clip
-        padded = F.pad(even(waveform), (0, round((whole - frames) * SAMPLE_RATE / fps)))
+        padded = F.pad(even(waveform), (0, round((whole - frames) * RATE / fps)))
         rows = self.rows(padded.to(self.device, self.dtype))
         paced = F.interpolate(rows, whole, mode="linear", align_corners=True).transpose(1, 2)
         x = self.feature_projection(paced)[0]

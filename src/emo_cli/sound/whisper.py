@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emo_cli.sound.resampler import RATE
 from emo_cli.stored import StoredNetwork, recorded
 from emo_cli.tape import Features, Tape, Waveform, Windows, runs
 
-SAMPLE_RATE = 16_000
 HOP, WINDOW = 160, 400  # samples: 10 ms, 25 ms
 ROWS_PER_SECOND = 50
 BEFORE, AFTER = 4, 5  # rows that a video frame sees besides the one at its beginning
@@ -142,10 +142,10 @@ def mel_filters(mels: int) -> Tensor:
     The scale is linear up to 1000 Hz (15 mels) and logarithmic above, 27 mels for a factor of 6.4.
     """
     per_octave = 27 / torch.tensor(6.4, dtype=torch.float64).log()
-    highest = 15 + per_octave * (torch.tensor(SAMPLE_RATE / 2 / 1000, dtype=torch.float64)).log()
+    highest = 15 + per_octave * (torch.tensor(RATE / 2 / 1000, dtype=torch.float64)).log()
     mel = torch.linspace(0, float(highest), mels + 2, dtype=torch.float64)
     corners = torch.where(mel < 15, mel * 200 / 3, 1000 * ((mel - 15) / per_octave).exp())
-    hertz = torch.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
+    hertz = torch.linspace(0, RATE / 2, WINDOW // 2 + 1, dtype=torch.float64)
     left, centre, right = (corners[offset : offset + mels, None] for offset in range(3))
     triangles = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp_min(0)
     return (triangles * 2 / (right - left)).float()

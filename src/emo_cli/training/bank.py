@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -98,20 +96,6 @@ def act_all(utterances: Sequence[Utterance], hearing: MiniHearing, rig: Rig, see
     """One take per utterance; utterances shorter than a clip are left out by `draw`."""
     random = np.random.default_rng(seed)
     return [act(utterance, hearing, rig, random) for utterance in utterances]
-
-
-def remembered(file: Path, make: Callable[[], list[Take]]) -> list[Take]:
-    """The takes that `file` holds, or else those that `make` gives, written there for the next time.
-
-    Acting out eight hours takes minutes, and a run that goes on after a stop needs the same takes again.
-    """
-    if file.exists():
-        return [Take(**fields) for fields in torch.load(file, weights_only=True)]
-    takes = make()
-    part = file.with_suffix(f".part-{os.getpid()}")
-    torch.save([vars(take) for take in takes], part)
-    os.replace(part, file)
-    return takes
 
 
 def windows(features: Tensor, first: int, frames: int, tokens: int) -> Tensor:

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emo_cli.ffmpeg import program
-
-SAMPLE_RATE = 16000
-
-Samples = NDArray[np.float32]
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
+from emo_cli.tape import Samples
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from emo_cli import device
 from emo_cli.errors import InputError
 from emo_cli.sound.encoders import log_mel, normalise
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
 from emo_cli.training.articulation import RATE, Articulation, curves, loudness_of
 from emo_cli.training.phones import Phone, shifted
-from emo_cli.training.recordings import SAMPLE_RATE, Recording, record, without_speech
+from emo_cli.training.recordings import Recording, record, without_speech
 from emo_cli.training.singing import sing
 from emo_cli.training.voices import InstalledSpeakers, Speakers, Spoken
 
@@ -100,7 +101,7 @@ def load(folder: Path, split: Literal["train", "validation", "unseen voices"]) -
     """
     shards = sorted(folder.glob("shard-????.npz"))
     if not shards:
-        raise InputError(f"{folder} holds no speech corpus; make one with write_corpus first.")
+        raise InputError(f"{folder} holds no speech corpus; make one with `emo dataset synthesise`.")
     return [utterance for shard in shards for utterance in _read_shard(shard) if utterance.split == split]
 
 

@@ -18,14 +18,13 @@ from emo_cli.chart.geometry import (
     LOWER_INNER_LIP,
     LOWER_OUTER_LIP,
     POINTS,
-    STABLE,
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
     procrustes,
     upright,
 )
 from emo_cli.errors import FaceError
-from emo_cli.face.landmarks import LEFT_EYE_REGION, RIGHT_EYE_REGION
+from emo_cli.face.landmarks import LEFT_EYE_REGION, RIGHT_EYE_REGION, STABLE
 from emo_cli.training.rig import HeadModel, Rig
 
 LandmarkFinder = Callable[[np.ndarray], np.ndarray | None]

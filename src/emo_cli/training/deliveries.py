@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16000
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
+from emo_cli.tape import Samples
+
 _FRAME, _HOP = 512, 128  # samples: 32 ms, every 8 ms
 _SMOOTH = 9  # bins of 31 Hz: wide enough to lose the harmonics, narrow enough to keep formants
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

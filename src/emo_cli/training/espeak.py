@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo_cli.errors import InputError
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
 from emo_cli.training.deliveries import Delivery
 from emo_cli.training.phones import Phone, from_espeak
-from emo_cli.training.recordings import SAMPLE_RATE, resample
+from emo_cli.training.recordings import resample
 
 # Languages by the script that their invented words are written in.
 _BY_SCRIPT = {

@@ -16,9 +16,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from emo_cli.errors import InputError
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
 from emo_cli.training.deliveries import Delivery
 from emo_cli.training.phones import CATALAN, CZECH, FINNISH, RUSSIAN, SPHINX, Phone, from_segments
-from emo_cli.training.recordings import SAMPLE_RATE, resample
+from emo_cli.training.recordings import resample
 
 _PLACES = (Path("/usr/share/festival/voices"), Path("/usr/local/share/festival/voices"))
 _SAY = """(define (emo-say text stretch file)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import nn
 from emo_cli.sound.encoders import Heard, MiniHearing
 from emo_cli.training.articulation import CURVES, RATE
 from emo_cli.training.corpus import Utterance, load
+from emo_cli.training.keeping import kept_file, remembered
 from emo_cli.training.loop import Randomness, Schedule, run, take_over
 from emo_cli.training.sphinx import fill
 
@@ -76,10 +76,13 @@ def train_hearing(
     if network.evidence is not None:
         fill(network.evidence)
     train = load(corpus, "train")
-    told = judged(train, network)
+    told = None
+    if network.evidence is not None:
+        tables = (value.numpy().tobytes() for value in network.evidence.state_dict().values())
+        told = remembered(kept_file(folder, "evidence", corpus, tables), lambda: judged(train, network))
     tests = {"validation": load(corpus, "validation"), "unseen voices": load(corpus, "unseen voices")}
     batches = {
-        name: draw(items, 64, 3.0, np.random.default_rng(5), judged(items, network))
+        name: draw(items, 64, 3.0, np.random.default_rng(5), judged(items, network) or None)
         for name, items in tests.items()
         if items
     }
@@ -106,15 +109,15 @@ def train_hearing(
     return network
 
 
-def judged(utterances: Sequence[Utterance], network: MiniHearing) -> list[np.ndarray[Any, Any]] | None:
-    """What the network's acoustic model says of each recording (rows, 126) float16; None where it has none.
+def judged(utterances: Sequence[Utterance], network: MiniHearing) -> list[torch.Tensor]:
+    """What the network's acoustic model says of each recording (rows, 126) float16; nothing where it has none.
 
     Worked out once: it costs half as much as a step of learning on the same sound.
     """
     evidence = network.evidence
     if evidence is None:
-        return None
-    return [evidence(torch.from_numpy(item.mel)[None].float())[0].half().numpy() for item in utterances]
+        return []
+    return [evidence(torch.from_numpy(item.mel)[None].float())[0].half() for item in utterances]
 
 
 def draw(
@@ -122,7 +125,7 @@ def draw(
     count: int,
     seconds: float,
     rng: np.random.Generator,
-    evidence: Sequence[np.ndarray[Any, Any]] | None = None,
+    evidence: Sequence[torch.Tensor] | None = None,
 ) -> Batch:
     """Random clips of equal length; every second of the corpus is equally likely. `evidence` comes from `judged`."""
     ends = np.cumsum([len(item.mel) for item in utterances])
@@ -142,20 +145,20 @@ def draw(
 
 def _clip(
     utterances: Sequence[Utterance],
-    ends: np.ndarray[Any, Any],
+    ends: np.ndarray,
     length: int,
     rng: np.random.Generator,
-    evidence: Sequence[np.ndarray[Any, Any]] | None,
-) -> tuple[np.ndarray[Any, Any], ...]:
+    evidence: Sequence[torch.Tensor] | None,
+) -> tuple[np.ndarray, ...]:
     """One clip (mel, curves, labels, loudness, evidence if any); short recordings are followed by another one."""
-    parts: list[tuple[np.ndarray[Any, Any], ...]] = []
+    parts: list[tuple[np.ndarray, ...]] = []
     missing = length
     while missing:
         index = int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))
         item = utterances[index]
         start = int(rng.integers(0, max(1, len(item.mel) - missing + 1))) // 2 * 2
         rows = slice(start, start + missing)
-        told = () if evidence is None else (evidence[index][start // 2 : (start + missing) // 2],)
+        told = () if evidence is None else (evidence[index][start // 2 : (start + missing) // 2].numpy(),)
         parts.append((item.mel[rows], item.curves[rows], item.labels[rows], item.loudness[rows], *told))
         missing -= len(parts[-1][0])
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
+from emo_cli.tape import Samples
 from emo_cli.training.codecs import random_codec
 from emo_cli.training.deliveries import breathy, shouted, whispered
 from emo_cli.training.phones import Phone, shifted
 
-SAMPLE_RATE = 16000
 _EQUALISER_KNOTS = 7
 _CHORD_NOTES = (0, 3, 4, 5, 7, 10, 12, 16)  # semitones above the root
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.sound.resampler import RATE as SAMPLE_RATE
+from emo_cli.tape import Samples
 from emo_cli.training.phones import VOWELS, Phone
 
-SAMPLE_RATE = 16000
 _FRAME, _HOP, _SEARCH = 480, 240, 120  # samples: 30 ms of sound, laid every 15 ms, moved by up to 7.5 ms to fit
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9))  # major, minor, pentatonic
 _REACH = 5  # semitones from the speaking pitch: further, the shifted formants would be another body's
 _GLIDE = 0.05  # seconds
 _BEATS = (0.5, 0.5, 1.0, 1.0, 1.0, 2.0)
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

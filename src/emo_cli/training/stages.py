@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +19,11 @@ from emo_cli.networks.conditions import SoundProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.sound.encoders import MiniHearing
-from emo_cli.training.bank import Take, act_all, draw, remembered
+from emo_cli.training.bank import Take, act_all, draw
 from emo_cli.training.corpus import load, write_corpus
 from emo_cli.training.fitting import fit_codec, fit_scale
 from emo_cli.training.hearing import train_hearing
+from emo_cli.training.keeping import kept_file, remembered
 from emo_cli.training.loop import Randomness, Schedule, Step, run, take_over, take_result
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.processes import first, report_aloud, run_together
@@ -186,9 +186,7 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
     torch.manual_seed(options.seed)  # the same first weights in every process
     preset, rig = PRESETS[options.preset], Rig.load(options.rig)
     hearing = _open_hearing(options.out)
-    takes = remembered(
-        _takes_file(options, corpus), lambda: act_all(load(corpus, "train"), hearing, rig, options.seed)
-    )
+    takes = _takes(options, corpus, hearing, rig)
     report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.0f} minutes")
     head_model = None if options.head_model is None else HeadModel.load(options.head_model)
     codec, whitening = fit_tables(rig, head_model, takes, options.seed)
@@ -277,14 +275,13 @@ def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
     return changed if options.steps is None else replace(changed, steps=options.steps)
 
 
-def _takes_file(options: TrainOptions, corpus: Path) -> Path:
-    """A name for the takes of exactly this corpus, encoder, rig and seed."""
-    digest = hashlib.sha256(f"{corpus.resolve()} {options.seed}".encode())
-    for shard in sorted(corpus.glob("shard-????.npz")):
-        digest.update(f"{shard.name} {shard.stat().st_size} {shard.stat().st_mtime_ns}".encode())
-    for small in (options.rig, *sorted((options.out / "hearing").glob("*.safetensors"))):
-        digest.update(small.read_bytes())
-    return options.out / f"takes-{digest.hexdigest()[:12]}.pt"
+def _takes(options: TrainOptions, corpus: Path, hearing: MiniHearing, rig: Rig) -> list[Take]:
+    """The corpus acted out; an earlier start of the same run has kept it."""
+    weights = sorted((options.out / "hearing").glob("*.safetensors"))
+    seen = (str(options.seed).encode(), *(path.read_bytes() for path in (options.rig, *weights)))
+    file = kept_file(options.out, "takes", corpus, seen)
+    made = remembered(file, lambda: [vars(take) for take in act_all(load(corpus, "train"), hearing, rig, options.seed)])
+    return [Take(**fields) for fields in made]
 
 
 def _open_hearing(out: Path) -> MiniHearing:
