@@ -20,6 +20,7 @@ from emo_cli.face.landmarks import INNER_MOUTH_CORNERS, LOWER_LIP_INNER_MIDDLE, 
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
+from emo_cli.sound.melody import Melody
 from emo_cli.training.bank import Take, act, windows
 from emo_cli.training.corpus import Utterance, load
 from emo_cli.training.head import head_motion, speed
@@ -67,7 +68,8 @@ def head(pipeline: EmoPipeline, rig: Rig, chains: list[Chain], settings: Setting
     """Pose statistics of generated chains over the teacher's at the same speed, and what --speed does."""
     taught, made = [], []
     for index, chain in enumerate(chains):
-        draws = [head_motion(chain.loudness, 25.0, 1.0, np.random.default_rng([index, k])).pose for k in range(8)]
+        chances = [np.random.default_rng([index, k]) for k in range(8)]
+        draws = [head_motion(chain.loudness, 25.0, 1.0, chance, chain.melody).pose for chance in chances]
         taught.append(np.mean([statistics(pose) for pose in draws], axis=0))
         model = pipeline_at(pipeline, np.mean([speed(pose) for pose in draws], axis=0))
         made.append(statistics(_pose(model, rig, chain, replace(settings, seed=index))))
@@ -94,14 +96,16 @@ def _pose(pipeline: EmoPipeline, rig: Rig, chain: Chain, settings: Settings) -> 
 
 
 class Chain:
-    """Ten seconds of joined held-out recordings: loudness (1000,) and sound tokens (250, 10, width)."""
+    """Ten seconds of joined held-out recordings: loudness (1000,), melody (500, 2), sound tokens (250, 10, width)."""
 
     def __init__(self, pipeline: EmoPipeline, utterances: list[Utterance]) -> None:
         rows = SECONDS * 100
         mel = np.concatenate([item.mel for item in utterances])[:rows].astype(np.float32)
         self.loudness = np.concatenate([item.loudness for item in utterances])[:rows].astype(np.float32)
         with torch.no_grad():
-            features = pipeline.sound_encoder.features(torch.from_numpy(mel)[None])[0]
+            heard = torch.from_numpy(mel)[None]
+            features = pipeline.sound_encoder.features(heard)[0]
+            self.melody = Melody()(heard)[0].numpy()
         self.sound = windows(features, 0, SECONDS * 25, 10)
 
 

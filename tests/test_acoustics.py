@@ -10,7 +10,8 @@ import torch
 
 from emo_cli.errors import InputError
 from emo_cli.sound.acoustics import CEPSTRA, GAUSSIANS, PHONES, STATES, WIDTH, PhoneEvidence
-from emo_cli.sound.encoders import MiniHearing, log_mel, normalise
+from emo_cli.sound.encoders import MiniHearing
+from emo_cli.sound.mel import log_mel, normalise
 from emo_cli.training.sphinx import fill
 
 

@@ -178,3 +178,51 @@ def test_one_frame_of_sound_is_enough() -> None:
 def test_other_frame_rates_cover_the_same_time(fps: float) -> None:
     motion = head_motion(talk(4), fps, 1.0, np.random.default_rng(0))
     assert len(motion.pose) == 4 * fps
+
+
+def melodious(seconds: float, octaves: float, first: float, last: float) -> np.ndarray:
+    """Melody (rows, 2) at 50 Hz of a voice that is above its usual pitch from `first` to `last` second."""
+    rows = np.stack([np.zeros(int(50 * seconds)), np.ones(int(50 * seconds))], 1)
+    rows[int(50 * first) : int(50 * last), 0] = octaves
+    return rows
+
+
+def with_and_without_melody(octaves: float) -> list[tuple[HeadMotion, HeadMotion]]:
+    """The same ten seconds of talk by twenty people: with a voice that rises from the fourth to the fifth, and flat."""
+    melody = melodious(10, octaves, 4, 5)
+    return [
+        (
+            head_motion(talk(10), FPS, 1.0, np.random.default_rng(seed), melody),
+            head_motion(talk(10), FPS, 1.0, np.random.default_rng(seed)),
+        )
+        for seed in range(20)
+    ]
+
+
+def test_brows_go_up_with_the_voice() -> None:
+    more = np.mean([high.brows - flat.brows for high, flat in with_and_without_melody(0.5)], axis=0)
+    assert more[105:120].mean() > 0.2
+    assert abs(more[:60].mean()) < 0.02
+
+
+def test_the_chin_follows_the_voice_up_and_down() -> None:
+    for octaves in (0.5, -0.5):
+        down = np.mean([told.pose[:, 1] - flat.pose[:, 1] for told, flat in with_and_without_melody(octaves)], axis=0)
+        assert down[105:120].mean() * octaves < -0.3 * octaves**2
+
+
+def test_a_high_voice_smiles_more() -> None:
+    quiet = 0.4 * talk(20)
+    pairs = [
+        [head_motion(quiet, FPS, 1.0, np.random.default_rng(seed), melody).smile for seed in range(20)]
+        for melody in (melodious(20, 0.6, 5, 15), None)
+    ]
+    high, flat = (np.mean(smiles, axis=0)[200:300].mean() for smiles in pairs)
+    assert high > flat + 0.05
+
+
+def test_a_voice_without_melody_is_no_voice_at_its_usual_pitch() -> None:
+    unsure = np.zeros((500, 2))
+    told, flat = (head_motion(talk(10), FPS, 1.0, np.random.default_rng(1), melody) for melody in (unsure, None))
+    np.testing.assert_array_equal(told.pose, flat.pose)
+    np.testing.assert_array_equal(told.brows, flat.brows)

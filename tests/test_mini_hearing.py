@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from emo_cli.sound.encoders import MiniHearing, log_mel, normalise, window_rows
+from emo_cli.sound.encoders import MiniHearing, window_rows
+from emo_cli.sound.mel import log_mel, normalise
 
 
 @pytest.fixture(scope="module")

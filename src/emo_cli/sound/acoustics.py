@@ -12,6 +12,8 @@ import math
 import torch
 from torch import nn
 
+from emo_cli.sound.mel import SPAN, centres, hertz, pitch
+
 PHONES, STATES, GAUSSIANS, CEPSTRA = 42, 3, 128, 13
 """Phones with noises and silence; parts of a phone (begin, middle, end); Gaussians per phone; cepstral numbers."""
 WIDTH = PHONES * STATES
@@ -19,7 +21,6 @@ WIDTH = PHONES * STATES
 
 _BANDS, _LOW, _HIGH = 25, 130.0, 6800.0  # mel bands of the front end that the statistics were made with
 _LIFTER = 22
-_SPAN = 2.5  # nats per unit of the normalised mel spectrum
 _SOFTNESS = 0.3  # neighbouring rows are not independent, so their likelihoods count for less
 _UNLIKELY = 8.0  # nats; below that all are equally wrong
 _LEAST = 1e-20
@@ -49,7 +50,7 @@ class PhoneEvidence(nn.Module):
 
     def cepstra(self, mel: torch.Tensor) -> torch.Tensor:
         """Normalised log mel (batch, time, bins) -> (batch, time, 13), the recording's mean not yet taken out."""
-        energy = (mel.float() * _SPAN).exp() @ self.pooling.T
+        energy = (mel.float() * SPAN).exp() @ self.pooling.T
         return (energy + 1e-5).log() @ self.cosines.T
 
     @torch.no_grad()
@@ -95,8 +96,8 @@ def _with_changes(cepstra: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
 
 def _pooling(bins: int) -> torch.Tensor:
     """(25, bins): our narrow mel bands added up to the wider ones of the statistics' front end."""
-    ours = _hertz(torch.linspace(_mel(50.0), _mel(7600.0), bins + 2, dtype=torch.float64))[1:-1]
-    corners = _hertz(torch.linspace(_mel(_LOW), _mel(_HIGH), _BANDS + 2, dtype=torch.float64))[:, None]
+    ours = centres(bins)
+    corners = hertz(torch.linspace(pitch(_LOW), pitch(_HIGH), _BANDS + 2, dtype=torch.float64))[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     share = torch.minimum((ours - left) / (centre - left), (right - ours) / (right - centre)).clamp(min=0.0)
     return (share / share.sum(1, keepdim=True)).float()
@@ -108,11 +109,3 @@ def _cosines() -> torch.Tensor:
     table = torch.cos(math.pi * row * (band + 0.5) / _BANDS) * math.sqrt(2 / _BANDS)
     table[0] /= math.sqrt(2)
     return (table * (1 + _LIFTER / 2 * torch.sin(math.pi * row / _LIFTER))).float()
-
-
-def _mel(hertz: float) -> float:
-    return 2595.0 * math.log10(1.0 + hertz / 700.0)
-
-
-def _hertz(mel: torch.Tensor) -> torch.Tensor:
-    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,14 +12,12 @@ from torch import nn
 
 from emo_cli.sound.acoustics import CEPSTRA, PhoneEvidence
 from emo_cli.sound.acoustics import WIDTH as EVIDENCE
-from emo_cli.sound.resampler import RATE
+from emo_cli.sound.mel import BINS, log_mel_pieces, scaled, zero_point
+from emo_cli.sound.melody import PITCHES, Melody
+from emo_cli.sound.melody import WIDTH as MELODY
 from emo_cli.stored import StoredNetwork, recorded
-from emo_cli.tape import Features, Tape, Waveform, Windows, mean_square, runs
+from emo_cli.tape import Features, Tape, Waveform, Windows, runs
 
-HOP = 160  # samples, 10 ms
-WINDOW = 400  # samples, 25 ms
-SPECTRUM = 512
-BINS = 64
 ROWS_PER_SECOND = 50
 PHONES = (
     "sil", "a", "ah", "e", "i", "o", "u", "y", "er", "p", "f", "w", "r", "s", "t", "l", "th", "sh", "k", "n",
@@ -28,11 +25,6 @@ PHONES = (
 """The mouth shapes of speech in the order of Heard.phones; sounds that look alike share one: p is p, b and m."""
 CURVES = ("jaw", "wide", "round", "funnel", "close", "labiodental", "upper", "lower", "tongue", "press")
 """How a talking mouth moves, in the order of Heard.curves."""
-# A recording quieter than -80 dB of full scale holds no speech; raising it would only raise hiss.
-_QUIETEST = 1e-4
-# Natural log of the mean mel energy that speech has at level 1 is about 2; a clip far below it is silence, and
-# its own mean must not become the zero point, or silence would look like speech of even loudness.
-_LEAST_MEAN = -3.0
 _CHUNK = 1500  # rows of 20 ms encoded at once, so that memory does not grow with the sound
 
 
@@ -65,63 +57,6 @@ class Heard:
         curve = dict(zip(CURVES, self.curves.unbind(-1), strict=True))
         apart = 1 - curve["close"].clamp(0, 1)
         return (curve["jaw"] + (curve["upper"] + curve["lower"]) / 2) * apart
-
-
-def log_mel(waveform: Waveform) -> torch.Tensor:
-    """Samples at 16 kHz -> (time, 64) natural log of mel energies, 100 rows per second.
-
-    64 triangles from 50 to 7600 Hz on the mel scale (O'Shaughnessy 1987), 25 ms Hann windows. The level is set
-    to 1 first, so gain does not matter. The number of rows is even, since two rows make one row of features.
-    """
-    return torch.cat(list(_log_mel_pieces(waveform)))
-
-
-def _log_mel_pieces(waveform: Waveform) -> Iterator[torch.Tensor]:
-    """The rows of log_mel, in pieces."""
-    level = max(math.sqrt(mean_square(waveform)), _QUIETEST)
-    samples = len(waveform)
-    rows = 2 * max(1, -(-samples // (2 * HOP)))
-    before = (WINDOW - HOP) // 2  # the window of row k is centred on its 10 ms
-    window, triangles = torch.hann_window(WINDOW), _mel_triangles()
-    for start, stop in runs(rows, _CHUNK):
-        begin, end = start * HOP - before, (stop - 1) * HOP + WINDOW - before
-        piece = torch.as_tensor(waveform[max(begin, 0) : end]).float() / level
-        piece = F.pad(piece, (max(-begin, 0), end - max(begin, 0) - len(piece)))
-        power = torch.fft.rfft(piece.unfold(0, WINDOW, HOP) * window, SPECTRUM).abs().square()
-        yield (power @ triangles + 1e-6).log()
-
-
-def normalise(mel: torch.Tensor) -> torch.Tensor:
-    """Log mel (time, 64) -> (time, 64) in -3.5..2.5: takes out level and half of the recording's colour.
-
-    Statistics are over the whole clip, from rows within 4 nats of its 92nd-percentile energy.
-    """
-    return _scaled(mel, _zero_point(mel))
-
-
-def _zero_point(mel: torch.Tensor | Tape) -> torch.Tensor:
-    """(64,): what normalise takes out of every row."""
-    energy = torch.cat([torch.as_tensor(mel[a:b]).mean(1) for a, b in runs(len(mel), 2 * _CHUNK)])
-    active = energy > torch.quantile(energy, 0.92) - 4.0
-    total = torch.zeros(mel.shape[1], dtype=torch.float64)
-    for start, stop in runs(len(mel), 2 * _CHUNK):
-        total += torch.as_tensor(mel[start:stop])[active[start:stop]].sum(0, dtype=torch.float64)
-    mean = (total / active.sum()).float()
-    shift = 0.5 * mean + 0.5 * mean.mean()
-    return shift + (_LEAST_MEAN - mean.mean()).clamp(min=0.0)
-
-
-def _scaled(mel: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    return ((mel - shift) / 2.5).clamp(-3.5, 2.5)
-
-
-def _mel_triangles() -> torch.Tensor:
-    """Filters (257, 64)."""
-    low, high = (2595.0 * torch.log10(1.0 + torch.tensor(hertz) / 700.0) for hertz in (50.0, 7600.0))
-    corners = 700.0 * (10.0 ** (torch.linspace(float(low), float(high), BINS + 2) / 2595.0) - 1.0)
-    hertz = torch.linspace(0.0, RATE / 2, SPECTRUM // 2 + 1)[:, None]
-    left, centre, right = corners[:-2], corners[1:-1], corners[2:]
-    return torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0.0)
 
 
 class _RowNorm(nn.Module):
@@ -161,7 +96,8 @@ class MiniHearing(StoredNetwork):
 
     It takes the place that wav2vec 2.0 has in EMO (section 3.2, "Audio Layers"): the features before its heads
     are the tokens that the face attends to. One row sees 0.75 seconds to either side. With `evidence` it is also told
-    how well each moment fits the phones of real speakers (acoustics.py), which no synthetic voice can teach.
+    how well each moment fits the phones of real speakers (acoustics.py), which no synthetic voice can teach. With
+    `melody` each row ends with two numbers of how high the voice is (melody.py), which the phones do not tell.
     """
 
     @recorded
@@ -174,10 +110,12 @@ class MiniHearing(StoredNetwork):
         curves: int = 10,
         tokens: int = 10,
         evidence: bool = False,
+        melody: bool = False,
     ) -> None:
         super().__init__()
         self.tokens = tokens
-        self.width = width
+        self.melody = Melody() if melody else None
+        self.inner, self.width = width, width + (MELODY if melody else 0)
         self.context = 2 * sum(dilations) + 2  # rows
         self.first = nn.Conv1d(bins, width, 5, padding=2)
         self.halve = nn.Conv1d(width, width, 4, stride=2, padding=1)
@@ -188,11 +126,13 @@ class MiniHearing(StoredNetwork):
         self.phone_head = nn.Conv1d(width, phones, 1)
         self.curve_head = nn.Conv1d(width, curves + 1, 1)
 
-    def features(self, mel: torch.Tensor, evidence: torch.Tensor | None = None) -> torch.Tensor:
+    def features(
+        self, mel: torch.Tensor, evidence: torch.Tensor | None = None, usual: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Normalised log mel (batch, time, 64) at 100 Hz -> (batch, time // 2, width) at 50 Hz.
 
-        evidence: (batch, time // 2, 126), what PhoneEvidence said of the recordings these clips are cut from; worked
-        out from the clips themselves where it is not given.
+        evidence: (batch, time // 2, 126), what PhoneEvidence said of the recordings these clips are cut from; usual:
+        their usual pitch. Both are worked out from the clips themselves where they are not given.
         """
         x = self.halve(F.gelu(self.first(mel.transpose(1, 2))))
         if self.weigh is not None and self.evidence is not None:
@@ -200,11 +140,12 @@ class MiniHearing(StoredNetwork):
             x = x + self.weigh(found.to(x).transpose(1, 2))
         for block in self.blocks:
             x = block(x)
-        return self.norm(x).transpose(1, 2)  # (batch, rows, width)
+        x = self.norm(x).transpose(1, 2)  # (batch, rows, inner)
+        return x if self.melody is None else torch.cat([x, self.melody(mel, usual).to(x)], dim=2)
 
     def heads(self, features: torch.Tensor) -> Heard:
         """Features (batch, rows, width) -> phones, curves and loudness."""
-        x = features.transpose(1, 2)
+        x = features[..., : self.inner].transpose(1, 2)
         curves = self.curve_head(x).transpose(1, 2)
         return Heard(self.phone_head(x).transpose(1, 2), curves[..., :-1], curves[..., -1])
 
@@ -215,20 +156,20 @@ class MiniHearing(StoredNetwork):
     @torch.no_grad()
     def _row_pieces(self, waveform: Waveform) -> Iterator[torch.Tensor]:
         mel = Tape(BINS)
-        for part in _log_mel_pieces(waveform):
+        for part in log_mel_pieces(waveform):
             mel.add(part)
-        shift = _zero_point(mel)
-        mean = self._cepstral_mean(mel, shift)
+        shift = zero_point(mel)
+        mean, usual = self._cepstral_mean(mel, shift), self._usual_pitch(mel, shift)
         count = len(mel) // 2
         for start, stop in runs(count, _CHUNK):
             first, last = max(0, start - self.context), min(count, stop + self.context)
             piece = self._normalised(mel, shift, 2 * first, 2 * last)
             evidence = None if self.evidence is None else self.evidence(piece, mean)
-            yield self.features(piece, evidence)[0, start - first : stop - first]
+            yield self.features(piece, evidence, usual)[0, start - first : stop - first]
 
     def _normalised(self, mel: Tape, shift: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Some rows of a recording's mel spectrum, (1, rows, 64), where this network computes."""
-        return _scaled(torch.from_numpy(mel[start:stop]), shift).to(self.phone_head.weight)[None]
+        return scaled(torch.from_numpy(mel[start:stop]), shift).to(self.phone_head.weight)[None]
 
     def _cepstral_mean(self, mel: Tape, shift: torch.Tensor) -> torch.Tensor | None:
         """(13,): of the whole recording, if this network asks for evidence."""
@@ -238,6 +179,15 @@ class MiniHearing(StoredNetwork):
         for start, stop in runs(len(mel), 2 * _CHUNK):
             total += self.evidence.cepstra(self._normalised(mel, shift, start, stop))[0].sum(0).double().cpu()
         return (total / len(mel)).to(self.phone_head.weight)
+
+    def _usual_pitch(self, mel: Tape, shift: torch.Tensor) -> torch.Tensor | None:
+        """Of the whole recording, if this network tells the melody."""
+        if self.melody is None:
+            return None
+        census = torch.zeros(PITCHES, device=self.phone_head.weight.device)
+        for start, stop in runs(len(mel), 2 * _CHUNK):
+            census = census + self.melody.census(self._normalised(mel, shift, start, stop))
+        return self.melody.usual(census)
 
     def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
         """Samples at 16 kHz -> (frames, tokens, width).

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emo_cli import device
 from emo_cli.errors import InputError
-from emo_cli.sound.encoders import log_mel, normalise
+from emo_cli.sound.mel import log_mel, normalise
 from emo_cli.sound.resampler import RATE as SAMPLE_RATE
 from emo_cli.training.articulation import RATE, Articulation, curves, loudness_of
 from emo_cli.training.phones import Phone, shifted

@@ -10,6 +10,8 @@ from emo_cli.training.gaze import Gaze, gaze
 
 LOUDNESS_RATE = 100
 """Loudness values per second."""
+MELODY_RATE = 50
+"""Rows of melody per second."""
 BLINK = (0.35, 0.85, 1.0, 0.9, 0.6, 0.3, 0.1)
 """How far the lids are closed during a blink, one value per frame at 25 fps: down fast, up slowly."""
 BLINK_SPACING = 9
@@ -40,7 +42,9 @@ class HeadMotion:
     gaze: Gaze
 
 
-def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.random.Generator) -> HeadMotion:
+def head_motion(
+    loudness: np.ndarray, fps: float, style: float, random: np.random.Generator, melody: np.ndarray | None = None
+) -> HeadMotion:
     """Invent head motion for one utterance.
 
     Args:
@@ -48,11 +52,13 @@ def head_motion(loudness: np.ndarray, fps: float, style: float, random: np.rando
         fps: video frames per second.
         style: how lively the head is; motion and its speed are proportional to it. 0.35 calm, 1 usual, 1.4 lively.
         random: the same state gives the same motion.
+        melody: (rows, 2) at 50 Hz as Melody tells it; None for a voice without one.
     """
-    voice = _Voice.listen(np.asarray(loudness, dtype=np.float64), fps)
+    voice = _Voice.listen(np.asarray(loudness, dtype=np.float64), melody, fps)
     pose = style * _pose(voice, fps, random)
     onsets = _blink_onsets(voice, fps, random)
-    raised = 0.9 * random.uniform(0.4, 1.0) * voice.accent + 0.25 * voice.arousal
+    # Brows go up with the voice more often than with its loudness (Cave et al. 1996).
+    raised = 0.9 * random.uniform(0.4, 1.0) * voice.accent + 0.25 * voice.arousal + 0.9 * np.maximum(voice.rise, 0)
     brows = np.clip(raised + _drift(len(pose), 0.12, 1.5, fps, random), -0.3, 1)
     smile = np.clip(random.uniform(0.2, 0.6) * voice.arousal + _drift(len(pose), 0.06, 2.0, fps, random), 0, 1)
     turned, brow, cheek = (np.asarray(values, np.float32) for values in (pose, brows, smile))
@@ -82,8 +88,9 @@ def speed(pose: np.ndarray) -> np.ndarray:
 class _Voice:
     """What the head hears, per video frame: activity 0..1, accent 0..about 1, nod and lift as signed pulses.
 
-    arousal: 0..1, how much louder and livelier the last seconds are than usual: energy is the main sign of aroused
-    feeling in a voice (Scherer 2003), and such speech comes with raised brows, smiles and more head motion.
+    arousal: 0..1, how much louder, higher and livelier the last seconds are than usual: energy and a high, wide pitch
+    are the main signs of aroused feeling in a voice (Scherer 2003), and such speech comes with raised brows, smiles and
+    more head motion. rise: octaves of the voice above its usual pitch, 0 where there is no telling.
     """
 
     level: np.ndarray
@@ -92,9 +99,10 @@ class _Voice:
     accent: np.ndarray
     nod: np.ndarray
     lift: np.ndarray
+    rise: np.ndarray
 
     @staticmethod
-    def listen(loudness: np.ndarray, fps: float) -> _Voice:
+    def listen(loudness: np.ndarray, melody: np.ndarray | None, fps: float) -> _Voice:
         count = max(1, int(np.ceil(len(loudness) * fps / LOUDNESS_RATE - 1e-6)))
         times = (np.arange(count) + 0.5) / fps
         level = np.interp(
@@ -102,12 +110,16 @@ class _Voice:
         )
         activity = np.clip(_smooth(level, 0.4, fps) / 0.5, 0, 1)
         spread = _smooth(np.abs(level - _smooth(level, 0.5, fps)), 0.8, fps)
-        arousal = np.clip(1.6 * _smooth(level, 0.8, fps) + 1.5 * spread - 0.6, 0, 1)
-        rise = fps * _growth(_smooth(level, 0.06, fps))  # per second: syllables that grow loud
-        accent = np.clip(_smooth(rise, 0.10, fps) / 3, 0, 1.2)
+        rise = np.zeros(count) if melody is None else _rise(melody, times, 0.08)
+        height = np.zeros(count) if melody is None else _rise(melody, times, 0.8)
+        range_of_pitch = _smooth(np.abs(rise - height), 0.8, fps)
+        livelier = 1.6 * _smooth(level, 0.8, fps) + 1.5 * spread + 1.2 * height + 1.5 * range_of_pitch
+        arousal = np.clip(livelier - 0.6, 0, 1)
+        swell = fps * _growth(_smooth(level, 0.06, fps))  # per second: syllables that grow loud
+        accent = np.clip(_smooth(swell, 0.10, fps) / 3, 0, 1.2)
         # A beat goes down with the accent and swings back: a narrow pulse minus a wide one drifts nowhere.
-        nod = _smooth(rise, 0.17, fps) - _smooth(rise, 0.5, fps)
-        return _Voice(level, activity, arousal, accent, nod, _phrase_starts(level, fps))
+        nod = _smooth(swell, 0.17, fps) - _smooth(swell, 0.5, fps)
+        return _Voice(level, activity, arousal, accent, nod, _phrase_starts(level, fps), rise)
 
 
 def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
@@ -116,9 +128,17 @@ def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
     yaw = _drift(count, 4.4, 1.7, fps, random) + lively * _drift(count, 1.8, 0.7, fps, random)
     roll = _drift(count, 2.1, 2.0, fps, random) + lively * _drift(count, 0.9, 0.8, fps, random)
     strength = random.uniform(0.8, 1.2)
-    pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - 3.0 * voice.lift)
+    # The chin follows the voice up: pitch alone tells more of the head's motion than loudness (Munhall et al. 2004).
+    chin = 3.0 * voice.lift + 4.0 * (voice.rise - _smooth(voice.rise, 1.5, fps))
+    pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - chin)
     pitch = pitch + _breath(voice, fps, random)
     return np.stack([yaw, pitch, roll], 1)
+
+
+def _rise(melody: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:
+    """Octaves above the usual pitch (times,), smoothed over where the voice has one; 0 where it rests."""
+    told, sure = (_smooth(column.astype(np.float64), seconds, MELODY_RATE) for column in melody.T)
+    return np.interp(times, (np.arange(len(sure)) + 0.5) / MELODY_RATE, told / (sure + 0.2))
 
 
 def _phrase_starts(level: np.ndarray, fps: float) -> np.ndarray:

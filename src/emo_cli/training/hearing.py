@@ -60,17 +60,18 @@ def train_hearing(
     seconds: float = 3.0,
     bfloat16: bool = False,
     evidence: bool = False,
+    melody: bool = False,
     earlier: MiniHearing | None = None,
 ) -> MiniHearing:
     """Train on `clips` clips of `seconds` per step; checkpoints, log and weights go to `folder`.
 
     earlier: a network to begin with, instead of from nothing. evidence: the network is also told what an acoustic model
-    of real speakers thinks (needs pocketsphinx). bfloat16: a third faster on processors that have its instructions,
-    slower on others.
+    of real speakers thinks (needs pocketsphinx). melody: it also tells how high the voice is. bfloat16: a third faster
+    on processors that have its instructions, slower on others.
     """
     torch.set_flush_denormal(True)
     torch.manual_seed(seed)  # the first weights
-    network = MiniHearing(evidence=evidence)
+    network = MiniHearing(evidence=evidence, melody=melody)
     if earlier is not None:
         take_over(network, earlier)
     if network.evidence is not None:

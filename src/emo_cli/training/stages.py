@@ -37,8 +37,9 @@ STAGES = ("hearing", "head", "video")
 class Preset:
     """All sizes and settings of one kind of model, with the schedule of each stage.
 
-    evidence: the sound encoder is also told what an acoustic model of real speakers thinks (acoustics.py). again: share
-    of the learning rates where a run begins with an earlier model's weights.
+    evidence: the sound encoder is also told what an acoustic model of real speakers thinks (acoustics.py). melody: it
+    also tells how high the voice is (melody.py). again: share of the learning rates where a run begins with an earlier
+    model's weights.
     widths: channels of the two levels; clips: per step and process; head_clips: extra clips per step on which only the
     head's tokens learn, since nods are learned slowly from few clips.
     """
@@ -56,6 +57,7 @@ class Preset:
     clips: int
     head_clips: int
     evidence: bool = False
+    melody: bool = False
     again: float = 0.5
 
 
@@ -71,7 +73,7 @@ MINI = Preset(
     audio_width=128,
     head_width=96,
     tokens=10,
-    sound_width=160,
+    sound_width=162,
     corpus_minutes=480.0,
     hearing=Schedule(steps=10_000, rate=1.5e-3, warmup=50, floor=0.02, betas=(0.9, 0.999)),
     head=Schedule(steps=2500, rate=1e-3, warmup=50, floor=0.03, decay=0.05, betas=(0.9, 0.99)),
@@ -79,6 +81,7 @@ MINI = Preset(
     clips=8,
     head_clips=24,
     evidence=True,
+    melody=True,
 )
 PRESETS = {"mini": MINI}
 
@@ -171,7 +174,10 @@ def train(options: TrainOptions, report: Report) -> Path:
         schedule = _cut(preset.hearing, preset, options)
         earlier = None if options.start is None else MiniHearing.from_pretrained(options.start / "sound_encoder")
         folder = options.out / "hearing"
-        train_hearing(corpus, folder, schedule, options.seed, report, evidence=preset.evidence, earlier=earlier)
+        train_hearing(
+            corpus, folder, schedule, options.seed, report,
+            evidence=preset.evidence, melody=preset.melody, earlier=earlier,
+        )  # fmt: skip
     if stages == ("hearing",):
         return options.out / "hearing"
     if options.processes == 1:
@@ -277,8 +283,9 @@ def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
 
 def _takes(options: TrainOptions, corpus: Path, hearing: MiniHearing, rig: Rig) -> list[Take]:
     """The corpus acted out; an earlier start of the same run has kept it."""
-    weights = sorted((options.out / "hearing").glob("*.safetensors"))
-    seen = (str(options.seed).encode(), *(path.read_bytes() for path in (options.rig, *weights)))
+    folder = options.out / "hearing"
+    given = (options.rig, folder / "config.json", *sorted(folder.glob("*.safetensors")))
+    seen = (str(options.seed).encode(), *(path.read_bytes() for path in given))
     file = kept_file(options.out, "takes", corpus, seen)
     made = remembered(file, lambda: [vars(take) for take in act_all(load(corpus, "train"), hearing, rig, options.seed)])
     return [Take(**fields) for fields in made]
