@@ -85,6 +85,15 @@ def test_correlated_noise_has_unit_size_and_smooth_time() -> None:
     assert (noise[:, 1:] * noise[:, :-1]).mean() == pytest.approx(0.9, abs=0.03)
 
 
+def test_noise_goes_on_across_the_border_of_two_clips() -> None:
+    chance = torch.Generator().manual_seed(0)
+    first = sampling.frame_noise((400, 16, 8), 0.9, chance)
+    second = sampling.frame_noise((400, 16, 8), 0.9, chance, before=first[:, -1])
+    assert (first[:, -1] * second[:, 0]).mean() == pytest.approx(0.9, abs=0.04)
+    assert (first[:, -1] * second[:, 7]).mean() == pytest.approx(0.9**8, abs=0.06)
+    assert second.std(0).mean() == pytest.approx(1, abs=0.05)
+
+
 def test_the_same_seed_draws_the_same_noise() -> None:
     draws = [sampling.frame_noise((1, 4, 2), 0.5, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*draws)

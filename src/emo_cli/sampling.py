@@ -40,11 +40,18 @@ def shifted(u: Tensor, shift: float) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
-def frame_noise(shape: Sequence[int], correlation: float, generator: torch.Generator) -> Tensor:
-    """Unit normal noise (batch, frames, ...) whose neighbouring frames correlate: an autoregression along time."""
+def frame_noise(
+    shape: Sequence[int], correlation: float, generator: torch.Generator, before: Tensor | None = None
+) -> Tensor:
+    """Unit normal noise (batch, frames, ...) whose neighbouring frames correlate: an autoregression along time.
+
+    before: the noise (batch, ...) of the frame before the first, from which it goes on.
+    """
     noise = torch.randn(tuple(shape), generator=generator)
     if correlation == 0:
         return noise
+    if before is not None:
+        noise[:, 0] = correlation * before + math.sqrt(1 - correlation**2) * noise[:, 0]
     frames = torch.arange(shape[1])
     covariance = correlation ** (frames[:, None] - frames[None]).abs().float()
     return torch.einsum("fg,bg...->bf...", torch.linalg.cholesky(covariance), noise)

@@ -21,25 +21,29 @@ from emo_cli.segments.scene import Callback, Scene
 
 
 def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made | None = None) -> Iterator[Made]:
-    """Clip after clip; each sees the last frames of the one before, the first sees none."""
+    """Clip after clip; each sees the last frames of the one before, the first sees none.
+
+    The noise goes on from clip to clip too: what the network gets wrong follows its noise, and would jump at a border.
+    """
     assert scene.whitening is not None
     family = scene.family
     shape = (family.latent_channels, family.latent_size, family.latent_size)
-    earlier, state = torch.zeros(1, family.motion_frames, *shape), HeadState.at_rest(1, family.motion_frames)
+    known = family.motion_frames
+    earlier, before, state = torch.zeros(1, known, *shape), None, HeadState.at_rest(1, known)
     if last is not None:
-        earlier, state = last.carried[0], HeadState(*last.carried[1:], *state.tensors()[len(last.carried) - 1 :])
+        earlier, before, state = last.carried[0], last.carried[1], HeadState(*last.carried[2:])
     for index, segment in remaining(plan, last):
         chance = scene.chance(index)
-        noise = sampling.frame_noise((1, segment.length, *shape), family.noise_correlation, chance)
+        noise = sampling.frame_noise((1, segment.length, *shape), family.noise_correlation, chance, before)
         start = FlowClip(noise, torch.randn(1, scene.whitening.numbers, generator=chance))
         predict = _prediction(scene, segment, earlier, state, first=index == 0)
         clip = sampling.flow(start, predict, scene.steps, partial(callback, segment.start))
         head, state = scene.whitening.decode(clip.numbers, scene.speed, state)
-        earlier = clip.latents[:, -family.motion_frames :]
+        earlier, before = clip.latents[:, -known:], noise[:, -1]
         shown = segment.shown
         gaze = None if head.gaze is None else head.gaze[0, :shown]
         motion = Motion(clip.latents[0, :shown], head.pose[0, :shown], head.lids[0, :shown], gaze)
-        yield Made(index, motion, (earlier, *state.tensors()))
+        yield Made(index, motion, (earlier, before, *state.tensors()))
 
 
 def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadState, first: bool) -> FlowPredict:
