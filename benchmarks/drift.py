@@ -20,6 +20,7 @@ import torch
 
 from emo_cli import portrait as portraits
 from emo_cli import speech
+from emo_cli.evaluation.stability import LUMA, sharpness
 from emo_cli.face import FaceFinder
 from emo_cli.networks.codec import Canvas, Motion, Strength
 from emo_cli.pipeline import EmoPipeline
@@ -56,13 +57,6 @@ class Velocities:
         }
 
 
-def sharpness(frame: np.ndarray) -> float:
-    """Mean absolute Laplacian of the brightness."""
-    grey = frame.astype(np.float32).mean(-1)
-    centre = grey[1:-1, 1:-1]
-    return float(np.abs(grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * centre).mean())
-
-
 def statistics(frames: list[np.ndarray]) -> dict[str, float]:
     """Means over one stretch: colour, sharpness, and where and how large the tracked face is, in pixels."""
     found = [points for points in FaceFinder().track(iter(frames)) if points is not None]
@@ -72,7 +66,7 @@ def statistics(frames: list[np.ndarray]) -> dict[str, float]:
     colour = np.mean([frame[::4, ::4].mean((0, 1)) for frame in frames], 0)
     return {
         **{name: float(value) for name, value in zip(("red", "green", "blue"), colour, strict=True)},
-        "sharpness": float(np.mean([sharpness(frame) for frame in frames[::5]])),
+        "sharpness": float(np.mean([sharpness(frame @ LUMA) for frame in frames[::5]])),
         "eye_distance": float(np.linalg.norm(eyes, axis=1).mean()),
         "mouth_width": float(np.linalg.norm(mouth, axis=1).mean()),
         "centre_x": float(points[..., 0].mean()),
@@ -85,7 +79,8 @@ def draw(pipeline: EmoPipeline, canvas: Canvas, motion: Motion, chosen: torch.Te
     """The frames of a clip that are asked for."""
     if not bool(chosen.any()):
         return []
-    part = Motion(motion.latents[chosen], motion.pose[chosen], motion.lids[chosen])
+    gaze = None if motion.gaze is None else motion.gaze[chosen]
+    part = Motion(motion.latents[chosen], motion.pose[chosen], motion.lids[chosen], gaze)
     return list(pipeline.codec.decode(canvas, part, Strength()))
 
 

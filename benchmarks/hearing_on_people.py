@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from spoken_prompts import LANGUAGES, RATE, SOUNDS, TEXTS, Prompt, Samples, in_english, prompts, sentences
 
+from emo_cli.evaluation.lips import OPEN_VOWELS
 from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.articulation import CURVES
 from emo_cli.training.deliveries import Delivery
 from emo_cli.training.flite import Flite
 from emo_cli.training.phones import PHONES, Phone
 
-_OPEN_VOWELS = ("a", "ah", "e", "o")
 _CLOSED = 0.6
 _LIKELY = 0.25  # probability from which on p, b or m count as heard
 _BITTEN = 0.5
@@ -73,7 +73,7 @@ def measured(items: Sequence[Heard]) -> dict[str, float]:
         np.concatenate([getattr(item, part) for item in items]) for part in ("truth", "phones", "labial", "curves")
     )
     speech = truth != 0
-    vowels = np.isin(truth, [PHONES.index(name) for name in _OPEN_VOWELS])
+    vowels = np.isin(truth, [PHONES.index(name) for name in OPEN_VOWELS])
     close, jaw = curves[:, CURVES.index("close")], curves[:, CURVES.index("jaw")]
     closed, bitten = CURVES.index("close"), CURVES.index("labiodental")
     heard = [value > _LIKELY for item in items for value in events(item, "p", item.labial)]

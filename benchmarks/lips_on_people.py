@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hearing_on_people import _OPEN_VOWELS, labels
+from hearing_on_people import labels
 from mini_motion import NEARLY_CLOSED, NO_MASK, gap
 from spoken_prompts import LANGUAGES, Prompt, prompts
 
+from emo_cli.evaluation.lips import OPEN_VOWELS
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
@@ -54,7 +55,7 @@ def measured(
         truth = labels(prompt.phones, 2 * len(gaps))[::2]
         inside = np.flatnonzero(np.diff(np.concatenate([[0], truth == PHONES.index("p"), [0]]).astype(int)))
         met += [gaps[max(0, a - 1) : b + 1].min() < NEARLY_CLOSED for a, b in inside.reshape(-1, 2)]
-        open_vowels = np.isin(truth, [PHONES.index(name) for name in _OPEN_VOWELS])
+        open_vowels = np.isin(truth, [PHONES.index(name) for name in OPEN_VOWELS])
         shut += (gaps[open_vowels] < NEARLY_CLOSED).tolist()
     return {"met": round(float(np.mean(met)), 3), "shut_in_open_vowels": round(float(np.mean(shut)), 3)}
 

@@ -23,6 +23,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from emo_cli.sound.resampler import RATE
+from emo_cli.tape import Samples
 from emo_cli.training.phones import SPHINX, Phone, from_segments
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
@@ -35,8 +36,6 @@ LANGUAGES = {
     "it": ("it_IT_m_Carlo", "it"),
     "ru": ("ru_RU_f_IvrvoiceRU", "ru"),
 }
-
-Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 # IPA -> the English phone nearest in sound : the mouth shape it is (phones.PHONES).
 _NEAREST = {

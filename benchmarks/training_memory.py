@@ -15,7 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from emo_cli.loading.memory import _Bytes
+from emo_cli.loading.memory import AliveBytes
 from emo_cli.networks.conditions import FaceLocator, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
@@ -82,7 +82,7 @@ def step(stage: Stage, batch: int, size: int, recompute: bool) -> tuple[float, f
     networks.backbone.recompute = networks.reference_net.recompute = recompute
     everything, learned = (sum(p.numel() for p in group) for group in (networks.parameters(), learning))
     fused = patch.object(nn.functional, "scaled_dot_product_attention", Fused.apply)
-    with torch.autograd.set_multithreading_enabled(False), fused, _Bytes() as counted:
+    with torch.autograd.set_multithreading_enabled(False), fused, AliveBytes() as counted:
         loss = networks(task(stage, batch, size))["total"]
         loss.backward()
     kept = 4 * everything + (8 + 4) * learned + 2 * everything + 2 * learned  # gradients are half counted in the pass

@@ -72,10 +72,10 @@ ALLOWED = {
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
     "evaluation": "errors device weights footage photo face speech sound tape identity checkpoints",
     "inspection": "errors family device weights clips portrait speech face checkpoints loading animate sound scratch",
-    "dataset": "errors device ffmpeg weights sound speech footage video face",
+    "dataset": "errors scratch device ffmpeg weights sound speech footage video face",
     "doctor": "errors device ffmpeg catalogue weights",
-    "training": "errors sound tape family device ffmpeg stored face speech footage video networks chart sampling "
-    "segments pipeline checkpoints dataset hallo_masks landmark_images regions weights",
+    "training": "errors scratch sound tape family device ffmpeg stored face speech footage video networks chart "
+    "sampling segments pipeline checkpoints dataset hallo_masks landmark_images regions weights",
     "cli": "errors animate batch bench checkpoints catalogue credentials dataset doctor download evaluation "
     "inspection provenance training weights",
 }  # fmt: skip

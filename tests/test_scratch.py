@@ -109,3 +109,21 @@ def test_without_a_temporary_folder_the_next_step_is_said(tmp_path: Path, monkey
     for make in (scratch.nameless, lambda: scratch.named(".x")):
         with pytest.raises(OutputError, match="TMPDIR"):
             make()
+
+
+def test_a_file_keeps_its_content_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="half"), scratch.replaced(path) as part:
+        part.write_text("ne")
+        raise ValueError("half-way")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with scratch.replaced(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_a_next_step(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/run cannot be made .*; choose another one"):
+        scratch.make_folder(tmp_path / "file" / "run")

@@ -9,10 +9,10 @@ import torch
 
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import lip_gaps
-from emo_cli.face.landmarks import triangles
+from emo_cli.face.landmarks import LOWER_LIP_INNER_MIDDLE, UPPER_LIP_INNER_MIDDLE, triangles
 from emo_cli.training.articulation import CURVES
 from emo_cli.training.fitting import fit_codec
-from emo_cli.training.rig import LOWER_LIP, UPPER_LIP, sides
+from emo_cli.training.rig import sides
 from emo_cli.training.targets import displacement, expression_weights, random_reference, rest_jaw
 from rig_fixture import small_rig
 
@@ -38,7 +38,8 @@ def moved(codec: FlowCodec, canonical: torch.Tensor, curves: torch.Tensor) -> to
 def opening(face: torch.Tensor) -> float:
     """Centimetres between the lips beyond those of the closed mean face."""
     mean = small_rig().mean
-    return float(face[UPPER_LIP, 1] - face[LOWER_LIP, 1] - mean[UPPER_LIP, 1] + mean[LOWER_LIP, 1])
+    moved = face - mean
+    return float(moved[UPPER_LIP_INNER_MIDDLE, 1] - moved[LOWER_LIP_INNER_MIDDLE, 1])
 
 
 def open_mouthed(weight: float = 0.3) -> torch.Tensor:
@@ -98,8 +99,8 @@ def test_rounding_narrows_and_spreading_widens_the_mouth(codec: FlowCodec) -> No
 def test_a_labiodental_draws_the_lower_lip_back(codec: FlowCodec) -> None:
     mean = small_rig().mean
     face = moved(codec, mean[None], posture(jaw=0.12, labiodental=1))
-    assert face[LOWER_LIP, 2] < mean[LOWER_LIP, 2] - 0.3
-    assert abs(face[UPPER_LIP, 2] - mean[UPPER_LIP, 2]) < 0.15
+    assert face[LOWER_LIP_INNER_MIDDLE, 2] < mean[LOWER_LIP_INNER_MIDDLE, 2] - 0.3
+    assert abs(face[UPPER_LIP_INNER_MIDDLE, 2] - mean[UPPER_LIP_INNER_MIDDLE, 2]) < 0.15
 
 
 def test_closing_an_open_mouthed_photo_brings_all_lip_pairs_to_neutral(codec: FlowCodec) -> None:

@@ -1,4 +1,5 @@
-"""Private places for temporary files: readable by their owner alone, and gone when they are not needed any more.
+"""Private places for temporary files, readable by their owner alone and gone when they are not needed any more; and
+files that appear whole or not at all.
 
 A file without a name goes with the process, however that ends. What other programs must open by name stands in a
 folder of its own, which the process holds by a lock: the next `emo` removes the folders that nobody holds, as a process
@@ -85,6 +86,25 @@ def settle(part: Path, path: Path) -> None:
     os.umask(usual)
     part.chmod(0o666 & ~usual)
     os.replace(part, path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the user's, and those it lies in, if they are not there. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made ({error.strerror}); choose another one.") from error
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A private file that becomes `path` after the block: whole, or not at all. Raises OutputError."""
+    try:
+        with beside(path) as part:
+            yield part
+            settle(part, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
 
 
 def no_room(error: OSError) -> OutputError:

@@ -15,7 +15,7 @@ from emo_cli import device, scratch, weights
 from emo_cli.animate import AnimateOptions
 from emo_cli.batch.jobs import Job
 from emo_cli.download import Progress, fetched
-from emo_cli.errors import InputError, OutputError
+from emo_cli.errors import InputError
 
 FOLDER = ".emo-batch"
 Status = Literal["done", "skipped", "failed", "left"]
@@ -77,11 +77,8 @@ class Ledger:
         self.folder = folder
         self.claims = folder / FOLDER / "claims"
         self._jobs = folder / FOLDER / "jobs"
-        try:
-            for place in (self.claims, self._jobs):
-                place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be made or written ({error.strerror}); choose another.") from error
+        for place in (self.claims, self._jobs):
+            scratch.make_folder(place)
 
     def now(self) -> float:
         """The time by the clock of the folder's disk, which all machines that share it agree on."""
@@ -107,20 +104,11 @@ class Ledger:
 
     def write(self, key: str, record: Record) -> None:
         """Replace a job's record in one act."""
-        written(self._path(key), json.dumps(asdict(record), ensure_ascii=False))
+        with scratch.replaced(self._path(key)) as part:
+            part.write_text(json.dumps(asdict(record), ensure_ascii=False), "utf-8", "surrogateescape")
 
     def _path(self, key: str) -> Path:
         return self._jobs / f"{key}.json"
-
-
-def written(path: Path, text: str) -> None:
-    """Write a small file whole or not at all. Raises OutputError."""
-    try:
-        with scratch.beside(path) as part:
-            part.write_text(text, encoding="utf-8", errors="surrogateescape")
-            scratch.settle(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
 
 
 def wanted(options: AnimateOptions, progress: Progress) -> Wanted:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from emo_cli import __version__
-from emo_cli.batch.ledger import Record, written
+from emo_cli import __version__, scratch
+from emo_cli.batch.ledger import Record
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -36,8 +36,11 @@ def line(record: Record) -> str:
 
 def write_reports(page: Path, records: Sequence[Record], seconds: float) -> None:
     """Write the page, and the lines beside it under the same name. Raises OutputError."""
-    written(page.with_suffix(".jsonl"), "".join(f"{line(record)}\n" for record in records))
-    written(page, html(records, seconds, page.parent))
+    texts = {page.with_suffix(".jsonl"): "".join(f"{line(record)}\n" for record in records)}
+    texts[page] = html(records, seconds, page.parent)
+    for path, text in texts.items():
+        with scratch.replaced(path) as part:
+            part.write_text(text, "utf-8", "surrogateescape")
 
 
 def html(records: Sequence[Record], seconds: float, folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from emo_cli.errors import InputError, OutputError
+from emo_cli import scratch
+from emo_cli.errors import InputError
 
 MANIFEST, DROPPED, CLIPS = "manifest.jsonl", "dropped.jsonl", "clips"
 
@@ -110,7 +110,8 @@ def write_manifest(data: Path, clips: Iterable[TrainingClip], dropped: Iterable[
     """Replace a folder's two lists, each in one act, with rows in the order given. Raises OutputError."""
     for name, rows in ((DROPPED, dropped), (MANIFEST, clips)):
         lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows]
-        written(data / name, "".join(lines).encode("utf-8", "surrogateescape"))
+        with scratch.replaced(data / name) as part:
+            part.write_text("".join(lines), "utf-8", "surrogateescape")
 
 
 def read_track(path: Path, frames: int | None = None) -> Track:
@@ -129,26 +130,8 @@ def read_track(path: Path, frames: int | None = None) -> Track:
 
 def write_track(path: Path, track: Track) -> None:
     """Write a face track whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.stem}.part-{os.getpid()}.npz")
-    try:
+    with scratch.replaced(path) as part:
         np.savez(part, **{name: getattr(track, name).astype(np.float32) for name in _ROW_SHAPES})
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def written(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

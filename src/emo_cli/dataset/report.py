@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emo_cli import __version__, footage
+from emo_cli import __version__, footage, scratch
 from emo_cli.dataset.limits import REASONS
-from emo_cli.dataset.manifest import DroppedClip, TrainingClip, read_dropped, read_manifest, video_of, written
+from emo_cli.dataset.manifest import DroppedClip, TrainingClip, read_dropped, read_manifest, video_of
 
 SAMPLES = 24
 _SIDE = 160  # pixels of a sample frame
@@ -38,7 +38,9 @@ def write_report(data: Path, page: Path) -> int:
     Raises InputError where the folder holds no clips' list, OutputError where the page cannot be written.
     """
     clips, dropped = read_manifest(data), read_dropped(data)
-    written(page, html(clips, dropped, _samples(data, clips)).encode("utf-8", "replace"))
+    text = html(clips, dropped, _samples(data, clips))
+    with scratch.replaced(page) as part:
+        part.write_text(text, "utf-8", "replace")
     return len(clips)
 
 

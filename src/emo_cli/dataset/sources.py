@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from emo_cli import scratch
 from emo_cli.dataset.limits import Limits
-from emo_cli.dataset.manifest import CLIPS, DroppedClip, TrainingClip, clip_of, dropped_of, written
-from emo_cli.errors import InputError, OutputError, UsageError
+from emo_cli.dataset.manifest import CLIPS, DroppedClip, TrainingClip, clip_of, dropped_of
+from emo_cli.errors import InputError, UsageError
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
 WORK, SETTINGS, RECORDS = ".work", "settings.json", "sources"
@@ -73,14 +74,12 @@ class ClipFolder:
     def open(self, limits: Limits) -> None:
         """Make the folder, or go on with one that was begun with the same limits. Raises UsageError, OutputError."""
         told = json.loads(json.dumps(asdict(limits)))
-        try:
-            for name in (CLIPS, RECORDS):
-                (self.data / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.data} cannot be made ({error.strerror}); choose another folder.") from error
+        for name in (CLIPS, RECORDS):
+            scratch.make_folder(self.data / name)
         settings = self.data / SETTINGS
         if not settings.exists():
-            written(settings, json.dumps(told).encode())
+            with scratch.replaced(settings) as part:
+                part.write_text(json.dumps(told))
         elif json.loads(settings.read_text()) != told:
             raise UsageError(
                 f"{self.data} was begun with other settings. Give the same ones to go on, or another folder for --out."
@@ -94,7 +93,8 @@ class ClipFolder:
         """Keep a source's outcome: from now on it is finished."""
         rows = {name: [asdict(row) for row in getattr(outcome, name)] for name in ("clips", "dropped")}
         told = json.dumps({"state": source.state, **rows}, ensure_ascii=True)
-        written(self._record(source), told.encode())
+        with scratch.replaced(self._record(source)) as part:
+            part.write_text(told)
 
     def others(self, sources: Iterable[Source]) -> Iterator[Outcome]:
         """What the sources of earlier runs gave that are not among these."""

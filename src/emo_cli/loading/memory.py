@@ -156,12 +156,12 @@ def _shapes_only(network: UNet, dtype: torch.dtype) -> UNet:
 
 def peak(work: Callable[[], Any]) -> int:
     """Bytes of the largest moment of some work on the meta device, beside what was there before."""
-    with torch.no_grad(), _FusedAttention(), _Bytes() as counted:
+    with torch.no_grad(), _FusedAttention(), AliveBytes() as counted:
         work()
     return counted.peak
 
 
-class _Bytes(TorchDispatchMode):
+class AliveBytes(TorchDispatchMode):
     """Counts the bytes of tensors that are alive."""
 
     def __init__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from emo_cli import device
+from emo_cli import device, scratch
 from emo_cli.errors import InputError
 from emo_cli.sound.mel import log_mel, normalise
 from emo_cli.sound.resampler import RATE as SAMPLE_RATE
@@ -77,9 +76,9 @@ def write_corpus(
     process of its own, `workers` of them at a time: espeak-ng carries the state of its oscillators from one text to
     the next, and only a fresh process makes a shard depend on nothing but the seed and its number. With 0 workers
     everything is spoken in this process. Threads add up sums in another order, so each process uses one. `speakers`
-    must be importable by name unless workers is 0.
+    must be importable by name unless workers is 0. Raises OutputError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    scratch.make_folder(folder)
     count = max(1, round(minutes / shard_minutes))
     todo = [index for index in range(count) if not _shard(folder, index).exists()]
     write = partial(_write_shard, folder, minutes / count, seed, speakers)
@@ -176,17 +175,15 @@ def _write_shard(folder: Path, minutes: float, seed: int, speakers: Callable[[],
         utterances.append(utterance)
         rows += len(utterance.mel)
     about = [{"voice": item.voice, "split": item.split, "rows": len(item.mel)} for item in utterances]
-    # Written beside and renamed: a shard that exists is whole.
-    partial_path = path.with_suffix(".partial.npz")
-    np.savez(
-        partial_path,
-        mel=np.concatenate([item.mel for item in utterances]),
-        curves=np.concatenate([item.curves for item in utterances]),
-        labels=np.concatenate([item.labels for item in utterances]),
-        loudness=np.concatenate([item.loudness for item in utterances]),
-        about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-    )
-    os.replace(partial_path, path)
+    with scratch.replaced(path) as part:
+        np.savez(
+            part,
+            mel=np.concatenate([item.mel for item in utterances]),
+            curves=np.concatenate([item.curves for item in utterances]),
+            labels=np.concatenate([item.labels for item in utterances]),
+            loudness=np.concatenate([item.loudness for item in utterances]),
+            about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+        )
 
 
 def _read_shard(path: Path) -> Iterator[Utterance]:

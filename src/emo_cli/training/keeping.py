@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from emo_cli import scratch
 
 Kept = TypeVar("Kept", Tensor, dict[str, Tensor])
 
@@ -30,8 +31,7 @@ def remembered(file: Path, make: Callable[[], list[Kept]]) -> list[Kept]:
         kept: list[Kept] = torch.load(file, weights_only=True)
         return kept
     made = make()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".part-{os.getpid()}")
-    torch.save(made, part)
-    os.replace(part, file)
+    scratch.make_folder(file.parent)
+    with scratch.replaced(file) as part:
+        torch.save(made, part)
     return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from emo_cli import scratch
 from emo_cli.errors import InputError, ModelError
 from emo_cli.training import processes
 from emo_cli.training.journal import Journal, Progress
@@ -129,9 +129,9 @@ def run(
     At the end the network carries the averaged weights. Several processes of one group average their gradients and
     write through the first; a network that is shared out among them (processes.share_out) is written in parts. `watch`
     measures the averaged network at each checkpoint. Returns whether all steps are done (False when the minutes ran out
-    first). Raises ModelError when the loss is no number.
+    first). Raises ModelError when the loss is no number, OutputError where nothing can be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    scratch.make_folder(folder)
     rank, parameters = processes.rank(), list(learning)
     optimiser = torch.optim.AdamW(parameters, schedule.rate, betas=schedule.betas, weight_decay=schedule.decay)
     average, randomness = Averaged(network, schedule.average), Randomness.seeded(seed + rank)
@@ -214,10 +214,8 @@ def _save(
             "optimiser": optimiser.state_dict(),
             "average": average.weights,
         }
-    target = _checkpoint(folder, rank)
-    partial = target.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, target)
+    with scratch.replaced(_checkpoint(folder, rank)) as part:
+        torch.save(state, part)
 
 
 def _checkpoint(folder: Path, rank: int) -> Path:

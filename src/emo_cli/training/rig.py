@@ -10,10 +10,6 @@ import torch
 
 from emo_cli.errors import InputError
 
-UPPER_LIP = 13
-"""Index of the middle point of the inner edge of the upper lip."""
-LOWER_LIP = 14
-"""Index of the middle point of the inner edge of the lower lip."""
 NEUTRAL = "generic_neutral_mesh.obj"
 
 

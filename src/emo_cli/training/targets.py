@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from emo_cli.chart.codec import FlowCodec
+from emo_cli.face.landmarks import LOWER_LIP_INNER_MIDDLE, UPPER_LIP_INNER_MIDDLE
 from emo_cli.training.articulation import CURVES
-from emo_cli.training.rig import LOWER_LIP, UPPER_LIP, Rig, sides
+from emo_cli.training.rig import Rig, sides
 
 # One row per muscle action: (expression, what drives it, weight at full drive).
 SHAPES = (
@@ -169,9 +170,9 @@ def rest_jaw(rig: Rig, canonical: torch.Tensor) -> torch.Tensor:
     share, most = next((share, most) for name, share, most in REST if name == "jawOpen")
     reader = share / 3 * most**2 * torch.linalg.solve(covariance, jaw)
     open_jaw = ((canonical - rig.mean)[:, points].flatten(1) @ reader).clamp(min=0)
-    gap = canonical[:, UPPER_LIP, 1] - canonical[:, LOWER_LIP, 1]
-    closed_gap = rig.mean[UPPER_LIP, 1] - rig.mean[LOWER_LIP, 1]
-    full = rig.expression("jawOpen")[UPPER_LIP, 1] - rig.expression("jawOpen")[LOWER_LIP, 1]
+    gap = canonical[:, UPPER_LIP_INNER_MIDDLE, 1] - canonical[:, LOWER_LIP_INNER_MIDDLE, 1]
+    closed_gap = rig.mean[UPPER_LIP_INNER_MIDDLE, 1] - rig.mean[LOWER_LIP_INNER_MIDDLE, 1]
+    full = rig.expression("jawOpen")[UPPER_LIP_INNER_MIDDLE, 1] - rig.expression("jawOpen")[LOWER_LIP_INNER_MIDDLE, 1]
     return torch.minimum(open_jaw, (gap - closed_gap).clamp(min=0) / full)
 
 

@@ -11,9 +11,10 @@ import math
 import numpy as np
 import torch
 
+from emo_cli.sound.resampler import RATE
 from emo_cli.tape import Waveform, runs
 
-RATE, WINDOW, HOP, SPECTRUM = 16000, 400, 160, 512
+WINDOW, HOP, SPECTRUM = 400, 160, 512
 BANDS, CEPSTRA, LIFTER, EMPHASIS = 26, 13, 22, 0.97
 _ROWS = 4096  # worked on at once, so that memory does not grow with the sound
 _LEAST = float(np.finfo(float).eps)

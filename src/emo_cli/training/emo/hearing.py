@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emo_cli import speech
+from emo_cli import scratch, speech
 from emo_cli.dataset.manifest import TrainingClip, video_of
-from emo_cli.errors import OutputError
 from emo_cli.sound.encoders import SoundEncoder
 from emo_cli.sound.loudness import levelled
 from emo_cli.sound.wav2vec import Wav2VecEncoder, window_frames
@@ -34,6 +32,7 @@ class Hearing:
 
     def listen(self, clips: list[TrainingClip], progress: Progress | None) -> None:
         """Hear every clip that has not been heard; each process of the group takes its share. Raises OutputError."""
+        scratch.make_folder(self.folder)
         missing = [clip for clip in clips if not self._file(clip).exists()]
         mine = missing[processes.rank() :: processes.count()]
         for index, clip in enumerate(mine):
@@ -59,16 +58,8 @@ class Hearing:
             features = self.encoder.states(waveform, speech.frame_count(sound.seconds, clip.fps), clip.fps)
         else:
             features = speech.encode(sound, self.encoder, clip.fps).features[:]
-        target = self._file(clip)
-        part = target.with_name(f".{clip.name}.part-{os.getpid()}.npy")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.replaced(self._file(clip)) as part:
             np.save(part, features.half().cpu().numpy())
-            os.replace(part, target)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written ({error.strerror}); free some room.") from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def _file(self, clip: TrainingClip) -> Path:
         return self.folder / f"{clip.name}.npy"

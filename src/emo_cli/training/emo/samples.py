@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from emo_cli import sampling, speech, video
+from emo_cli import sampling, scratch, speech, video
 from emo_cli.dataset.manifest import TrainingClip, video_of
 from emo_cli.networks.codec import Canvas, Motion, PictureCodec, Strength
 from emo_cli.pipeline import EmoPipeline
@@ -41,7 +40,7 @@ class Samples:
 
     def __call__(self, step: int) -> None:
         """Show what the networks make after so many steps."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        scratch.make_folder(self.folder)
         place = self.pipeline.backbone.device
         mixed = torch.autocast(place.type, self.precision) if self.precision != torch.float32 else nullcontext()
         with torch.no_grad(), mixed:
@@ -57,9 +56,8 @@ class Samples:
             shots = self._shots(clip)
             made = still(self.learner, self._codec, shots, self.pipeline.family.steps, self.pipeline.family.guidance)
             rows.append(np.concatenate([_picture(shots.portrait[0]), _picture(shots.frames[0, 0]), made], axis=1))
-        part = path.with_name(f".{path.name}.part-{os.getpid()}")
-        Image.fromarray(np.concatenate(rows)).save(part, format="PNG")
-        os.replace(part, path)
+        with scratch.replaced(path) as part:
+            Image.fromarray(np.concatenate(rows)).save(part)
 
     def _film(self, clip: TrainingClip, path: Path) -> None:
         shots, fps = self._shots(clip), self.pipeline.family.fps
