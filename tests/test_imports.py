@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "emo_cli"
+TREE = Path(__file__).parents[1] / "docs" / "development.md"
 
 # A file or folder of the package, and the others that it may know. Inside a folder all may know each other,
 # but for networks, whose files stand here one by one; "" is the package itself, for its version.
@@ -148,6 +150,11 @@ def test_the_table_allows_nothing_that_no_file_needs() -> None:
     needed = {(_group(module), name) for module in _modules() for name in _imported(module)}
     needed |= {(row, name.split(".")[0]) for row, name in needed}
     assert not {(row, name) for row, names in ALLOWED.items() for name in names.split()} - needed
+
+
+def test_the_tree_in_the_documentation_names_every_file() -> None:
+    words = re.findall(r"\w+", TREE.read_text(encoding="utf-8").split("## The tree")[1].split("## Who may")[0])
+    assert not {module for module in INNER if module.split(".")[-1] not in words and not module.startswith("cli.")}
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,9 @@ def train(
                     raise UsageError(
                         f"{data} holds clips of people, which fine-tune a model. Add --from mini, or --preset emo-tiny."
                     )
-                personal = PersonalOptions(earlier, data, out, steps, minutes, seed, processes)
+                personal = PersonalOptions(
+                    start=earlier, data=data, out=out, steps=steps, minutes=minutes, seed=seed, processes=processes
+                )
                 folder = train_on_people(personal, report.line)
             else:
                 if rig is None:
@@ -137,8 +139,9 @@ def train(
                         "Speech is acted out on a face rig. Give --rig; docs/training.md says how to get one."
                     )
                 options = TrainOptions(
-                    rig, out, head_model, kind, data, earlier, stage, steps, minutes, seed, max(workers, 1), processes
-                )
+                    rig=rig, out=out, head_model=head_model, preset=kind, data=data, start=earlier, stage=stage,
+                    steps=steps, minutes=minutes, seed=seed, workers=max(workers, 1), processes=processes,
+                )  # fmt: skip
                 folder = run(options, report.line)
         else:
             if data is None:
