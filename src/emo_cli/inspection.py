@@ -176,7 +176,7 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
     """About how many seconds the whole video takes, from the first clip of it, made into a file that is thrown away."""
     began, place = time.perf_counter(), device.choose(options.device, options.dtype)
     made = speech.frame_count(sound.seconds, family.fps)
-    sample = min(made, max(family.window, round(family.fps)))
+    sample = min(made, family.window)
     seconds = min(sample / family.fps, sound.seconds)
     part = replace(sound, seconds=seconds, samples=sound.samples[: math.ceil(seconds * speech.RATE)])
     watch = _Stopwatch(PATIENCE)
