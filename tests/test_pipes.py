@@ -227,6 +227,23 @@ def test_the_shell_completes_commands_options_and_their_values(line: str, offere
     assert run(["emo"] if shutil.which("emo") else EMO, None, tmp_path, **words).stdout.decode().split() == offered
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_completion_once_installed_is_there_in_every_new_bash(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = tmp_path / "emo"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m emo_cli "$@"\n')
+    program.chmod(0o755)
+    surroundings = {"HOME": str(home), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shown = run([program, "--show-completion", "bash"], **surroundings)
+    done = run([program, "--install-completion", "bash"], **surroundings)
+    assert (shown.returncode, done.returncode) == (0, 0)
+    assert b"complete" in shown.stdout
+    words = 'COMP_WORDS=(emo batch --pair z); COMP_CWORD=3; _emo_completion emo; echo "${COMPREPLY[@]}"'
+    assert run(["bash", "-c", f"source ~/.bashrc; {words}"], **surroundings).stdout == b"zip\n"
+    assert {path.relative_to(home).parts[0] for path in home.rglob("*")} == {".bashrc", ".bash_completions"}
+
+
 @pytest.mark.parametrize("command", [[], ["animate"], ["inspect"], ["doctor"], ["train"], ["weights"]], ids=str)
 def test_every_command_s_help_shows_examples(command: list[str]) -> None:
     shown = run([*EMO, *command, "--help"]).stdout.decode()

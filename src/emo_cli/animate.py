@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from emo_cli import credentials, device, footage, landmark_images, pipes, provenance, speech, video
 from emo_cli import portrait as portraits
 from emo_cli.checkpoints import describe
@@ -34,11 +32,13 @@ from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
 from emo_cli.quality import PRESETS, Quality, wanted
 from emo_cli.regions import FaceCut
-from emo_cli.segments.scene import ONE_WINDOW, AtOnce, Settings
+from emo_cli.segments.room import Room
+from emo_cli.segments.scene import Settings
 from emo_cli.sound.loudness import loudness
 from emo_cli.sound.separation import Separator
 from emo_cli.sound.vocals import Vocals
 from emo_cli.speech import Sound
+from emo_cli.tape import Rows
 from emo_cli.unfinished import Unfinished, shown_before
 from emo_cli.weights import locate
 
@@ -182,14 +182,14 @@ def animate(
     sound = hear(options, family)
     portrait = frame(options, family)
     progress.stage("loading the model")
-    with device.memory_guard(place.device), device.cores_for(family.threads):
-        loaded = loaded or Loaded()
-        ready = loaded.open(folder, options.model, way(options, place), portrait.image.shape[0])
+    loaded, wished, side = loaded or Loaded(), way(options, place), portrait.image.shape[0]
+    with device.memory_guard(place.device, partial(loaded.advice, wished, side)), device.cores_for(family.threads):
+        ready = loaded.open(folder, options.model, wished, side)
         for sentence in ready.notes:
             progress.warn(sentence)
         return perform(
             ready.pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign,
-            ready.at_once, device.is_card(place.device),
+            ready.room, device.is_card(place.device),
         )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def perform(
     weights: str | None = None,
     unfinished: Path | None = None,
     sign: Identity | None = None,
-    at_once: AtOnce = ONE_WINDOW,
+    room: Room | None = None,
     card: bool = False,
 ) -> Video:
     """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
@@ -233,7 +233,7 @@ def perform(
     began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
     for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
     goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into the video.
-    at_once: see `Settings`. card: whether the model is on a graphics card.
+    room: how much goes through at once, one window without it. card: whether the model is on a graphics card.
     """
     progress = progress or Silence()
     began = time.perf_counter() if began is None else began
@@ -259,7 +259,6 @@ def perform(
         region=recipe.region,
         driving=driving,
         shortcuts=wanted(pipeline.family, options.quality).shortcuts,
-        at_once=at_once,
     )
     count = speech.frame_count(sound.seconds, recipe.fps)
     plan = pipeline.plan(heard)
@@ -267,7 +266,7 @@ def perform(
     begin = kept.start if kept else 0
     segments = len(plan.segments) - (kept.first if kept else 0)
     step = partial(_step, progress, Outlook(recipe.steps, segments), recipe.steps)
-    made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn)
+    made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn, room)
     frames = _watched(made, portrait, heard.frames, progress, begin)
     if options.framing == "full":
         frames = (portrait.compose(frame) for frame in frames)
@@ -303,8 +302,8 @@ def _step(progress: Progress, outlook: Outlook, steps: int, shown: int, step: in
 
 def _driving(
     options: AnimateOptions, portrait: Portrait, family: Family, frames: int, progress: Progress
-) -> np.ndarray | None:
-    """The landmarks (frames, 478, 2) of the driving video's face, laid on the portrait; None without a video."""
+) -> Rows | None:
+    """The landmarks (rows, 478, 2) of the driving video's face, laid on the portrait; None without a video."""
     if options.pose is None or "pose" not in family.controls:
         return None
     progress.stage("following the face of the driving video")

@@ -26,7 +26,8 @@ from emo_cli.loading.loaded import Loaded
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.quality import Preset, wanted
-from emo_cli.segments.scene import AtOnce, Settings
+from emo_cli.segments.room import Room
+from emo_cli.segments.scene import Settings
 from emo_cli.speech import Sound, Speech
 from emo_cli.weights import locate
 
@@ -130,7 +131,7 @@ class Setting:
     """One setting on its way through the measurement: opened once, timed several times."""
 
     pipeline: EmoPipeline
-    at_once: AtOnce
+    room: Room
     loading: float
     memory: tuple[int | None, int | None]
 
@@ -145,7 +146,7 @@ class Setting:
         self.family = describe(folder, self.options.model)
         way, size = animate.way(self.options, self.place), self.options.size or self.family.size
         ready = Loaded().open(folder, self.options.model, way, size)
-        self.pipeline, self.at_once = ready.pipeline, ready.at_once
+        self.pipeline, self.room = ready.pipeline, ready.room
         self.loading = time.perf_counter() - began
         self.first_frame = min(self._until_the_first_frame() for _ in range(2))
 
@@ -156,7 +157,7 @@ class Setting:
             portrait, sound = self._read()
             options = replace(self.options, output=Path(folder) / "video.mp4")
             self.video = animate.perform(
-                self.pipeline, portrait, sound, options, began=began, at_once=self.at_once,
+                self.pipeline, portrait, sound, options, began=began, room=self.room,
                 card=device.is_card(self.place.device),
             )  # fmt: skip
             took = time.perf_counter() - began
@@ -212,7 +213,7 @@ class Setting:
             steps=effort.steps,
             guidance=effort.guidance,
             shortcuts=effort.shortcuts,
-            at_once=self.at_once,
+            at_once=self.room.at_once,
         )
 
     def _effort(self) -> Preset:

@@ -5,6 +5,7 @@ The only file that names a kind of device; everything else asks here.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -282,15 +283,38 @@ def _flushes_denormals() -> bool:
     return bool(torch.tensor(1e-40) * 1 == 0)
 
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; some of torch's devices and libraries say so in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def forget(place: torch.device) -> None:
+    """Give back what torch keeps of a device's memory for later use."""
+    gc.collect()
+    if place.type == "cuda":
+        torch.cuda.empty_cache()
+    elif place.type == "mps":
+        torch.mps.empty_cache()
+
+
 @contextmanager
-def memory_guard(place: torch.device) -> Iterator[None]:
-    """Turn a device's running out of memory, inside the block, into a DeviceError with the next step."""
+def memory_guard(
+    place: torch.device, advice: Callable[[], str] = lambda: "take a smaller --size, or use --device cpu."
+) -> Iterator[None]:
+    """Turn running out of memory, inside the block, into a DeviceError with the next step.
+
+    advice: what else could be done, the rest of a sentence.
+    """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
         total = memory(place).total
         size = f" ({total / 2**30:.0f} GiB)" if total else ""
-        raise DeviceError(
-            f"{describe(place)}{size} ran out of memory. "
-            "Close other programs, take a smaller --size, or use --device cpu."
-        ) from error
+        raise DeviceError(f"{describe(place)}{size} ran out of memory. Close other programs, {advice()}") from error

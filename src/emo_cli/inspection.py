@@ -189,7 +189,7 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
         opened = time.perf_counter() - began
         try:
             wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
-            done = animate.perform(ready.pipeline, framed, part, wishes, watch, at_once=ready.at_once)
+            done = animate.perform(ready.pipeline, framed, part, wishes, watch, room=ready.room)
         except _Enough:
             steps = (options.steps or family.steps) * sum(1 for _ in clips.plan(sample, family).segments)
             return round(opened + watch.elapsed / watch.steps * steps * made / sample, 1)

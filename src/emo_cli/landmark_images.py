@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from emo_cli.errors import FaceError
 from emo_cli.face.landmarks import LEFT_BROW, LEFT_EYE, RIGHT_BROW, RIGHT_EYE, STABLE
+from emo_cli.tape import Rows, Tape
 
 DRAWN_SIZE = 512  # the pictures the weights were trained with; others are shrunk from it
 LINE, DOT = 2, 3  # thickness of a line, half the side of a dot, pixels of 512
@@ -22,13 +23,13 @@ Drawings = Callable[[Sequence[int]], np.ndarray]
 """Frames by their numbers -> what the face locator sees in them, float32 (frames, 3, height, width) in 0..1."""
 
 
-def pictures(landmarks: np.ndarray, size: int, places: Sequence[int]) -> np.ndarray:
+def pictures(landmarks: Rows, size: int, places: Sequence[int]) -> np.ndarray:
     """Drawings float32 (frames, 3, size, size) in 0..1 of some rows of landmarks (rows, 478, 2 or 3).
 
     The landmarks are in pixels of a picture `size` wide; places beyond the last row show the last.
     """
     rows = np.clip(np.asarray(places), 0, len(landmarks) - 1)
-    drawn = {row: draw(landmarks[row], size, size) for row in set(rows.tolist())}
+    drawn = {row: draw(landmarks[row : row + 1][0], size, size) for row in set(rows.tolist())}
     return np.stack([drawn[row] for row in rows.tolist()]).transpose(0, 3, 1, 2).astype(np.float32) / 255
 
 
@@ -55,20 +56,22 @@ def _place(point: np.ndarray) -> tuple[int, int]:
     return int(point[0]), int(point[1])
 
 
-def followed(tracks: Iterable[np.ndarray | None], frames: int, still: np.ndarray) -> np.ndarray:
-    """The landmarks (frames, 478, 2) by which the portrait moves like a driving face.
+def followed(tracks: Iterable[np.ndarray | None], frames: int, still: np.ndarray) -> Tape:
+    """The landmarks (frames or fewer, 478, 2) by which the portrait moves like a driving face, on a tape.
 
-    tracks: the driving face's landmarks per video frame, None where it was not seen: there, and after the video's end,
-    the face keeps its last place. still: the portrait's own landmarks. The driving face is turned, scaled and moved
-    once so that its first frame lies on the portrait. Raises FaceError when no frame shows a face.
+    tracks: the driving face's landmarks per video frame, None where it was not seen: there the face keeps its last
+    place, as it does after the last row. still: the portrait's own landmarks. The driving face is turned, scaled and
+    moved once so that its first frame lies on the portrait. Raises FaceError when no frame shows a face.
     """
-    seen = list(_held(tracks, frames))
-    if not seen:
+    seen = _held(tracks, frames)
+    first = next(seen, None)
+    if first is None:
         raise FaceError("No face was found in the driving video. Give one that shows a face, or leave out --pose.")
-    turn, shift = _fitted(seen[0][:, :2], still[:, :2])
-    moved = np.stack([points[:, :2] @ turn + shift for points in seen])
-    moved = np.concatenate([moved, np.repeat(moved[-1:], frames - len(moved), axis=0)])
-    return moved.astype(np.float32)
+    turn, shift = _fitted(first[:, :2], still[:, :2])
+    moved = Tape(len(first), 2)
+    for points in chain([first], seen):
+        moved.add((points[:, :2] @ turn + shift)[None])
+    return moved
 
 
 def _held(tracks: Iterable[np.ndarray | None], frames: int) -> Iterator[np.ndarray]:

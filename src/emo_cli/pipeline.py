@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +34,7 @@ from emo_cli.networks.conditions import (
 )
 from emo_cli.networks.unet import Reference, UNet
 from emo_cli.regions import face_rectangle
+from emo_cli.segments.room import Room, patient_frames, patient_segments
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
 from emo_cli.segments.finite import finite_segments
@@ -150,17 +151,20 @@ class EmoPipeline:
         callback: Callback | None = None,
         diary: Diary | None = None,
         warn: Callable[[str], None] = unheard,
+        room: Room | None = None,
     ) -> Iterator[np.ndarray]:
         """Frames, uint8 (H, W, 3), segment by segment; memory does not grow with the sound.
 
         diary: keeps finished segments, and tells which a run before this one has kept; warn: hears of a change of
-        precision.
+        precision; room: what is done where the memory runs out, without it nothing.
         """
         settings = settings or Settings()
+        room = room or self._room(settings)
         canvas = self.codec.open(portrait)
+        draw = partial(self.codec.decode, canvas, strength=settings.strength)
         # The next clip is denoised while this one is drawn and encoded.
-        for motion in ahead(self.denoised(portrait, speech, settings, canvas, callback, diary, warn)):
-            yield from self.codec.decode(canvas, motion, settings.strength)
+        for motion in ahead(self.denoised(portrait, speech, settings, canvas, callback, diary, warn, room=room)):
+            yield from patient_frames(draw, motion, room, warn)
 
     def denoised(
         self,
@@ -172,6 +176,7 @@ class EmoPipeline:
         diary: Diary | None = None,
         warn: Callable[[str], None] = unheard,
         seen: Reference | None = None,
+        room: Room | None = None,
     ) -> Iterator[Motion]:
         """What the codec draws, segment by segment: all that this model looks at besides the sound, found here.
 
@@ -191,6 +196,7 @@ class EmoPipeline:
             diary=diary,
             warn=warn,
             seen=seen,
+            room=room,
         )
 
     @torch.no_grad()
@@ -214,13 +220,15 @@ class EmoPipeline:
         diary: Diary | None = None,
         warn: Callable[[str], None] = unheard,
         seen: Reference | None = None,
+        room: Room | None = None,
     ) -> Iterator[Motion]:
         """Motion per segment for features (frames or more, tokens, width); the codec draws it.
 
         frames: how many to make, without it one per row of features; masks: regions of Hallo's audio layers; embedding:
         (1, width) of the person's face, without it the one that stands for nobody; drawings: what the face locator sees
-        in the place of the mask, frame by frame.
+        in the place of the mask, frame by frame; room: goes before settings.at_once.
         """
+        within = room or self._room(settings)
         plan = clips.plan(frames or len(features), self.family)
         make = WAYS[self.family.schedule, self.family.chaining]
         last = None
@@ -229,13 +237,22 @@ class EmoPipeline:
                 yield last.motion
 
         def segments(before: Made | None) -> Iterator[Made]:
-            scene = self._scene(canvas, mask, features, settings, masks, embedding, drawings, seen)
+            now = replace(settings, at_once=within.at_once)
+            scene = self._scene(canvas, mask, features, now, masks, embedding, drawings, seen)
             return make(scene, plan, callback or (lambda frames, step: None), before)
 
-        for made in finite_segments(segments, last, partial(self._widen, warn)):
+        def patient(before: Made | None) -> Iterator[Made]:
+            return patient_segments(segments, before, within, warn)
+
+        for made in finite_segments(patient, last, partial(self._widen, warn, within)):
             if diary is not None:
                 diary.keep(made)
             yield made.motion
+
+    def _room(self, settings: Settings) -> Room:
+        """What goes through at once where nobody has planned it."""
+        halves = settings.at_once.halves and self.family.chaining == "blend"
+        return Room(self.backbone.device, replace(settings.at_once, halves=halves))
 
     def _scene(
         self,
@@ -276,14 +293,15 @@ class EmoPipeline:
         person = None if identity is None else network.recognise(identity.person)
         return network.look(canvas.reference.to(network.device, network.dtype), person)
 
-    def _widen(self, warn: Callable[[str], None]) -> bool:
+    def _widen(self, warn: Callable[[str], None], room: Room) -> bool:
         """The networks in a precision with more room for large numbers; False when they are in float32 already."""
         narrow = self.backbone.dtype
         wider = device.wider(narrow, self.backbone.device)
         if wider is None:
             return False
-        for network in (self.backbone, self.reference_net):  # the codec, at work in another thread, guards itself
-            network.to(wider)  # where its weights lie they stay: offloaded ones wait in main memory
+        with room.turn:
+            for network in (self.backbone, self.reference_net):  # the codec, in another thread, guards itself
+                network.to(wider)  # where its weights lie they stay: offloaded ones wait in main memory
         before, now = (str(dtype).removeprefix("torch.") for dtype in (narrow, wider))
         warn(f"In {before} the model's numbers left its range; the rest is made in {now}.")
         return True

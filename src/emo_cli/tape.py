@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,6 +88,38 @@ class Tape:
         return found[::step]
 
 
+class Rows(Protocol):
+    """Rows of numbers that can be read in parts: a Tape, tapes side by side, an array."""
+
+    @property
+    def shape(self) -> Any:
+        """(count, *row)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Any:
+        """The rows start..stop, as an array."""
+
+
+class Abreast:
+    """Tapes of equal length side by side: rows (count, tapes, *row)."""
+
+    def __init__(self, tapes: Sequence[Tape]) -> None:
+        self._tapes = tuple(tapes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(count, tapes, *row)."""
+        count, *row = self._tapes[0].shape
+        return (count, len(self._tapes), *row)
+
+    def __len__(self) -> int:
+        return len(self._tapes[0])
+
+    def __getitem__(self, part: slice, /) -> Samples:
+        return np.stack([tape[part] for tape in self._tapes], axis=1)
+
+
 class Windows:
     """Features that are windows of a tape's rows: neighbouring frames share what they hear.
 
@@ -95,7 +127,7 @@ class Windows:
     stand one behind another as its tokens.
     """
 
-    def __init__(self, rows: Tape, frames: int, seen: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, rows: Rows, frames: int, seen: Callable[[Tensor], Tensor]) -> None:
         self._rows, self._frames, self._seen = rows, frames, seen
         *parts, width = rows.shape[1:]
         each = seen(torch.zeros(1, dtype=torch.long)).shape[1]

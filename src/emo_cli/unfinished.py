@@ -40,7 +40,7 @@ class Piece:
     start: int
 
 
-def pieces(plan: ClipPlan, length: int = LENGTH) -> tuple[Piece, ...]:
+def pieces(plan: ClipPlan, length: int) -> tuple[Piece, ...]:
     """A plan's segments in pieces of `length` frames or a little more; the last one takes what is left."""
     found: list[Piece] = []
     first = 0
@@ -67,7 +67,7 @@ class Unfinished:
     def __init__(self, folder: Path, plan: ClipPlan, made: float, asked: float, count: int) -> None:
         self.folder = folder
         self.count = count
-        self._pieces = pieces(plan)
+        self._pieces = pieces(plan, LENGTH)
         ends = [min(count, shown_before(piece.start, made, asked)) for piece in self._pieces[1:]]
         self._ends = (*ends, count)
         self._prepare()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from emo_cli import device
 from emo_cli.checkpoints import open_model
@@ -13,6 +16,7 @@ from emo_cli.loading import compiling, memory, offload
 from emo_cli.loading.memory import Need
 from emo_cli.networks.codec import PictureCodec
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.room import Room
 from emo_cli.segments.scene import ONE_WINDOW, AtOnce
 from emo_cli.weights import fingerprint
 
@@ -33,10 +37,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Ready:
-    """A model on its device. at_once: what goes through it as one batch; notes: what the user may want to know."""
+    """A model on its device. room: what goes through it as one batch, and what is tried where that is too much; notes:
+    what the user may want to know."""
 
     pipeline: EmoPipeline
-    at_once: AtOnce = ONE_WINDOW
+    room: Room
     notes: tuple[str, ...] = ()
 
 
@@ -47,6 +52,7 @@ class Loaded:
         self.weights = ""
         self._asked: tuple[Path, str, Way, bool] | None = None
         self._pipeline: EmoPipeline | None = None
+        self._room: tuple[int, Room] | None = None
 
     def open(self, folder: Path, name: str, way: Way, size: int) -> Ready:
         """The model of a folder, for pictures of `size` pixels a side; another one that is loaded goes first.
@@ -65,11 +71,29 @@ class Loaded:
             pipeline = open_model(folder, name)
         if known is None:
             put(pipeline, way, offloaded=asked[3])
-            self._pipeline, self._asked, self.weights = pipeline, asked, fingerprint(folder)
+            self._pipeline, self._asked, self.weights, self._room = pipeline, asked, fingerprint(folder), None
         if plan is not None and isinstance(pipeline.codec, PictureCodec):
             pipeline.codec.chunk = plan.pictures
-        at_once = ONE_WINDOW if plan is None else AtOnce(plan.windows, plan.halves == 2)
-        return Ready(pipeline, at_once, tuple(_notes(way, plan)))
+        return Ready(pipeline, self._roomy(pipeline, way, plan, size), tuple(_notes(way, plan)))
+
+    def _roomy(self, pipeline: EmoPipeline, way: Way, plan: Need | None, size: int) -> Room:
+        """What was tried before is remembered: the same room for pictures of the same size."""
+        before = self._room and self._room[1]
+        if self._room is None or self._room[0] != size:
+            at_once = ONE_WINDOW if plan is None else AtOnce(plan.windows, plan.halves == 2)
+            if pipeline.family.chaining != "blend":
+                at_once = replace(at_once, halves=False)  # its halves of guidance go one after another anyhow
+            waits = (plan is not None and plan.offloaded) or (before is not None and before.offloaded)
+            can_wait = memory.may_wait(way.place) and not (waits or way.compile)
+            wait = partial(let_wait, pipeline, way.place.device) if can_wait else None
+            self._room = (size, Room(way.place.device, at_once, wait, waits))
+        return self._room[1]
+
+    def advice(self, way: Way, size: int) -> str:
+        """What would fit where the memory ran out: the end of a sentence."""
+        if self._pipeline is None:
+            return "take a smaller --size, or use --device cpu."
+        return memory.advice(self._pipeline, way.place, size)
 
 
 def check(way: Way) -> None:
@@ -94,6 +118,12 @@ def put(pipeline: EmoPipeline, way: Way, offloaded: bool = False) -> None:
             offload.offload(network.to(dtype), place)
         if way.compile and not offloaded:
             compiling.compile_blocks(network)
+
+
+def let_wait(pipeline: EmoPipeline, place: torch.device) -> None:
+    """Take the layers of a model's large networks, which are on a device, to main memory."""
+    for network in (pipeline.reference_net, pipeline.backbone):
+        offload.offload(network, place)
 
 
 def _notes(way: Way, plan: Need | None) -> list[str]:

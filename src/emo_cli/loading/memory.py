@@ -8,8 +8,10 @@ counted. Attention counts as its result alone, as the fused kernels do it. What 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -29,6 +31,8 @@ from emo_cli.pipeline import EmoPipeline
 
 RESERVE = 0.1  # share of the memory that stays free: allocators leave gaps
 MOST_WINDOWS, MOST_PICTURES = 8, 4
+SIDES = (768, 512, 384, 256)  # of smaller pictures that are thought of
+MOST_ADVICE = 2
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,59 @@ def planned(
     if limit is None:
         return None
     needed = replace(need(pipeline, size, place.dtype), offloaded=offloaded)
-    has_memory = device.budget(place.device) is not None
-    return fitted(needed, limit, device.likes_batches(place.device), has_memory and offload.is_possible())
+    told = partial(advice, pipeline, place, size, limit)
+    return fitted(needed, limit, device.likes_batches(place.device), may_wait(place), told)
 
 
-def fitted(needed: Need, limit: int, several: bool, may_wait: bool = False) -> Need:
+def may_wait(place: Placement) -> bool:
+    """Whether layers can wait in main memory: there must be another one, and accelerate."""
+    return device.budget(place.device) is not None and offload.is_possible()
+
+
+def advice(pipeline: EmoPipeline, place: Placement, size: int, limit: float | None = None) -> str:
+    """What would fit into a limit in bytes, by default less than is needed now: the end of a sentence."""
+    now = _least(pipeline, size, place.dtype, may_wait(place))
+    room = min(now - 1, (1 - RESERVE) * (device.budget(place.device) or now if limit is None else limit))
+    fitting = (
+        f"{words} (about {least / 1e9:.1f} GB)"
+        for words, side, dtype in _ways(place, size)
+        if (least := _least(pipeline, side, dtype, may_wait(place))) <= room
+    )
+    told = list(islice(fitting, MOST_ADVICE))  # each is computed, which takes seconds with a large model
+    if not told:
+        return "take a smaller --model such as mini, or use --device cpu: no smaller --size or --dtype would fit."
+    return f"take {' or '.join(told)}, which would fit, or use --device cpu."
+
+
+def _ways(place: Placement, size: int) -> Iterator[tuple[str, int, torch.dtype]]:
+    """Ways to need less: the options, the size and the precision that they choose."""
+    half = torch.bfloat16 if place.device.type == "cpu" else torch.float16
+    narrow = f"--dtype {str(half).removeprefix('torch.')}" if place.dtype.itemsize > half.itemsize else ""
+    if narrow:
+        yield narrow, size, half
+    for smaller in (side for side in SIDES if side < size):
+        yield f"--size {smaller}", smaller, place.dtype
+        if narrow:
+            yield f"--size {smaller} {narrow}", smaller, half
+
+
+def _least(pipeline: EmoPipeline, size: int, dtype: torch.dtype, waiting: bool) -> int:
+    """Bytes with as little at once as possible."""
+    needed = need(pipeline, size, dtype)
+    return min(needed.total, replace(needed, offloaded=True).total) if waiting else needed.total
+
+
+def fitted(
+    needed: Need,
+    limit: int,
+    several: bool,
+    may_wait: bool = False,
+    told: Callable[[], str] = lambda: "take a smaller --size, a smaller --model, or use --device cpu.",
+) -> Need:
     """As many windows and pictures at once as a limit in bytes allows.
 
-    several: whether batches of windows pay at all; may_wait: whether layers may be offloaded where all do not fit.
-    Raises DeviceError, which tells what would fit, if one is too much.
+    several: whether batches of windows pay at all; may_wait: whether layers may be offloaded where all do not fit;
+    told: what would fit. Raises DeviceError, which tells it, if one is too much.
     """
     room = limit * (1 - RESERVE)
     if needed.total > room and may_wait:
@@ -102,8 +150,7 @@ def fitted(needed: Need, limit: int, several: bool, may_wait: bool = False) -> N
     if needed.total > room:
         raise DeviceError(
             f"The model needs about {needed.total / 1e9:.1f} GB here (computed: {needed.weights / 1e9:.1f} GB of "
-            f"weights, the rest while it works), and {limit / 1e9:.1f} GB may be used. "
-            "Take a smaller --size, --dtype bfloat16 or float16, a smaller --model, or --device cpu."
+            f"weights, the rest while it works), and {limit / 1e9:.1f} GB may be used; {told()}"
         )
     chosen = needed
     numbers = [(1, 1, needed.most), (1, MOST_PICTURES, needed.most)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emo_cli import device
 from emo_cli.device import Line
 from emo_cli.networks.blocks import BlockTransform
 from emo_cli.stored import CONFIG, read_json
@@ -34,6 +35,11 @@ class Motion:
     pose: Tensor | None = None
     lids: Tensor | None = None
     gaze: Tensor | None = None
+
+    def after(self, frames: int) -> Motion:
+        """What is left behind the first frames."""
+        rest = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return Motion(**{name: tensor[frames:] for name, tensor in rest if tensor is not None})
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,23 @@ class PictureCodec:
         line, before = Line(self.autoencoder.device), None
         for part in motion.latents.split(self.chunk):
             with line.at_work():
-                levels = (self.pixels(part) * 255).to(torch.uint8)
-                coming = line.fetch(levels.permute(0, 2, 3, 1).contiguous())
+                coming = line.fetch(self._levels(part))
             if before is not None:  # the card draws these while the ones before are fetched and encoded
                 yield from before().numpy()
             before = coming
         if before is not None:
             yield from before().numpy()
+
+    def _levels(self, latents: Tensor) -> Tensor:
+        """Latents (frames, 4, h, w) -> (frames, 8 h, 8 w, 3) uint8; in smaller parts where the memory runs out."""
+        try:
+            return (self.pixels(latents) * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        except RuntimeError as error:
+            if len(latents) == 1 or not device.ran_out(error):
+                raise
+        self.chunk = len(latents) // 2
+        device.forget(self.autoencoder.device)
+        return torch.cat([self._levels(part) for part in latents.split(self.chunk)])
 
     def pixels(self, latents: Tensor) -> Tensor:
         """Latents (frames, 4, h, w) -> pixels (frames, 3, 8 h, 8 w) in 0..1, float32."""

@@ -17,7 +17,7 @@ from emo_cli.networks.codec import Canvas, PictureCodec, Strength
 from emo_cli.networks.conditions import SoundProjection, SpeedLayers, WindowProjection
 from emo_cli.networks.unet import UNet
 from emo_cli.quality import EVERYTHING, Shortcuts
-from emo_cli.tape import Features
+from emo_cli.tape import Features, Rows
 
 AS_MADE = Strength()
 
@@ -41,8 +41,8 @@ ONE_WINDOW = AtOnce()
 class Settings:
     """How one video is made. None takes the family's own value; speed multiplies the family's usual head speed.
 
-    region: size of the place in which the face may move, 1 as trained; driving: landmarks (frames, 478, 2) in the
-    portrait's pixels that a pose model follows, None to hold still; shortcuts: work that is left out; at_once: what
+    region: size of the place in which the face may move, 1 as trained; driving: landmarks (frames or fewer, 478, 2) in
+    the portrait's pixels that a pose model follows, None to hold still; shortcuts: work that is left out; at_once: what
     goes through the network as one batch.
     """
 
@@ -52,7 +52,7 @@ class Settings:
     speed: float = 1.0
     strength: Strength = AS_MADE
     region: float = 1.0
-    driving: np.ndarray | None = None
+    driving: Rows | None = None
     shortcuts: Shortcuts = EVERYTHING
     at_once: AtOnce = ONE_WINDOW
 
