@@ -9,7 +9,7 @@ import torch
 
 from emo_cli import device
 from emo_cli.errors import ModelError
-from emo_cli.networks.codec import PictureCodec
+from emo_cli.networks.codec import Canvas, PictureCodec
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
 from test_pipeline import MASK, sound
@@ -45,7 +45,7 @@ def test_a_segment_that_overflows_is_made_again_in_float32(kind: str) -> None:
     narrow_until_float32(pipeline, calls=0)
     made, warnings = heard(pipeline, 20)
     assert torch.isfinite(made).all() and len(made) == 20
-    assert warnings == ["In bfloat16 the model's numbers left its range; the rest is made in float32."]
+    assert warnings == ["In bfloat16 the model's numbers left its range or turned black; the rest is made in float32."]
 
 
 def test_what_was_finished_before_the_overflow_stays() -> None:
@@ -56,6 +56,25 @@ def test_what_was_finished_before_the_overflow_stays() -> None:
     assert len(warnings) == 1
     assert torch.equal(made[:16], undisturbed[:16])
     assert not torch.equal(made[16:], undisturbed[16:])
+
+
+@pytest.mark.parametrize(("lightness", "again"), [(0.0, True), (0.002, True), (0.2, False)])
+def test_a_segment_that_turned_black_is_made_again_in_float32(lightness: float, again: bool) -> None:
+    pipeline = tiny("emo").to("cpu", torch.bfloat16)
+    codec = PictureCodec(autoencoder())
+    object.__setattr__(pipeline, "codec", codec)
+    canvas = Canvas(torch.linspace(-1, 1, 256).view(1, 4, 8, 8), torch.zeros(1, 3, 64, 64))
+
+    def pixels(latents: torch.Tensor) -> torch.Tensor:
+        shown = lightness if pipeline.backbone.dtype == torch.bfloat16 else 0.5
+        return torch.full((len(latents), 3, 64, 64), shown)
+
+    codec.pixels = pixels  # type: ignore[method-assign]
+    warnings: list[str] = []
+    motions = pipeline.motions(canvas, MASK, sound(20), Settings(seed=3), warn=warnings.append)
+    assert sum(len(motion.latents) for motion in motions) == 20
+    assert pipeline.backbone.dtype == (torch.float32 if again else torch.bfloat16)
+    assert len(warnings) == again
 
 
 def test_numbers_that_are_not_finite_in_float32_are_the_models_fault() -> None:

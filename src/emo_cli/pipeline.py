@@ -66,6 +66,10 @@ WAYS: dict[tuple[str, str], Callable[[Scene, ClipPlan, Callback, Made | None], I
 }
 
 
+BLACK, DARK = 1 / 255, 8 / 255
+"""Mean lightness, 0..1: a frame below the first is black, a photo below the second may have black frames."""
+
+
 def unheard(sentence: str) -> None:
     """For callers who want to hear no warnings."""
 
@@ -244,7 +248,7 @@ class EmoPipeline:
         def patient(before: Made | None) -> Iterator[Made]:
             return patient_segments(segments, before, within, warn)
 
-        for made in finite_segments(patient, last, partial(self._widen, warn, within)):
+        for made in finite_segments(patient, last, partial(self._widen, warn, within), partial(self._is_black, canvas)):
             if diary is not None:
                 diary.keep(made)
             yield made.motion
@@ -293,6 +297,14 @@ class EmoPipeline:
         person = None if identity is None else network.recognise(identity.person)
         return network.look(canvas.reference.to(network.device, network.dtype), person)
 
+    def _is_black(self, canvas: Canvas, made: Made) -> bool:
+        """Whether a segment's last frame, drawn to see it, is black; asked only where another precision could help."""
+        if self.backbone.dtype == torch.float32 or not isinstance(self.codec, PictureCodec):
+            return False
+        if float(canvas.sheet.mean() + 1) / 2 < DARK:
+            return False
+        return float(self.codec.pixels(made.motion.latents[-1:]).mean()) < BLACK
+
     def _widen(self, warn: Callable[[str], None], room: Room) -> bool:
         """The networks in a precision with more room for large numbers; False when they are in float32 already."""
         narrow = self.backbone.dtype
@@ -303,7 +315,7 @@ class EmoPipeline:
             for network in (self.backbone, self.reference_net):  # the codec, in another thread, guards itself
                 network.to(wider)  # where its weights lie they stay: offloaded ones wait in main memory
         before, now = (str(dtype).removeprefix("torch.") for dtype in (narrow, wider))
-        warn(f"In {before} the model's numbers left its range; the rest is made in {now}.")
+        warn(f"In {before} the model's numbers left its range or turned black; the rest is made in {now}.")
         return True
 
     def _face(self, mask: np.ndarray) -> Tensor | None:

@@ -172,7 +172,7 @@ class BatchReport:
 
     def __init__(self, report: Report, total: int, as_json: bool) -> None:
         self._report, self._total, self._as_json = report, total, as_json
-        self._ended = self._failed = 0
+        self._ended = self._failed = self._skipped = 0
         self._under_way: dict[int, float] = {}
 
     def frame(self, job: Job, done: int, total: int) -> None:
@@ -189,6 +189,7 @@ class BatchReport:
         self._under_way.pop(record.number, None)
         self._ended += 1
         self._failed += not record.good
+        self._skipped += record.status == "skipped"  # took no time, so it tells nothing about the rest
         if self._as_json:
             from emo_cli.batch.report import line
 
@@ -199,7 +200,8 @@ class BatchReport:
     def _tell(self, now: str) -> None:
         failed = f", {self._failed} failed" if self._failed else ""
         words = f"{self._ended} of {self._total} jobs{failed}" + (f"; {now}" if now else "")
-        self._report.share(words, self._ended + sum(self._under_way.values()), self._total)
+        done = self._ended - self._skipped + sum(self._under_way.values())
+        self._report.share(words, done, self._total - self._skipped)
 
 
 def _told(record: Record) -> str:
