@@ -1,8 +1,9 @@
-"""What `emo animate` costs: computing per second of video, and memory, for a short and a ten times longer sound.
+"""What `emo animate` costs: computing per second of video, and memory, for a short and a much longer sound.
 
-    python benchmarks/animate_cost.py [--photo examples/portrait.jpg] [--seconds 10] [--model mini]
+    python benchmarks/animate_cost.py [--photo examples/portrait.jpg] [--seconds 10] [--times 10] [--model mini] ...
 
 Runs the command as a process of its own, twice, and prints one JSON object with times, peak memory and their ratios.
+Other options, such as `--size 128 --steps 1 --guidance 1`, are handed on to `emo animate`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def looped(source: Path, seconds: float, target: Path) -> None:
     soundfile.write(target, np.resize(samples, (needed, *samples.shape[1:])), rate)
 
 
-def cost(photo: Path, sound: Path, folder: Path, model: str) -> dict[str, float]:
+def cost(photo: Path, sound: Path, folder: Path, model: str, others: list[str]) -> dict[str, float]:
     """CPU seconds, wall seconds and peak memory in MB of one run, ffmpeg included in the CPU seconds."""
     command = [sys.executable, "-m", "emo_cli", "animate", str(photo), str(sound), "--model", model]
-    command += ["-o", str(folder / "out.mp4"), "--overwrite", "--seed", "1", "--json"]
+    command += ["-o", str(folder / "out.mp4"), "--overwrite", "--seed", "1", "--json", *others]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     made = json.loads(process.stdout.read())
@@ -49,19 +50,20 @@ def cost(photo: Path, sound: Path, folder: Path, model: str) -> dict[str, float]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", type=Path, default=ROOT / "examples" / "portrait.jpg")
     parser.add_argument("--sound", type=Path, default=ROOT / "examples" / "song.wav")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--times", type=int, default=10, help="how much longer the longer sound is")
     parser.add_argument("--model", default="mini")
-    chosen = parser.parse_args()
+    chosen, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = []
-        for factor in (1, 10):
+        for factor in (1, chosen.times):
             sound = folder / f"sound-{factor}.wav"
             looped(chosen.sound, factor * chosen.seconds, sound)
-            rows.append(cost(chosen.photo, sound, folder, chosen.model))
+            rows.append(cost(chosen.photo, sound, folder, chosen.model, others))
     short, long = rows
     extra = long["video_seconds"] - short["video_seconds"]
     result = {
