@@ -68,8 +68,8 @@ ALLOWED = {
     "pipeline": "errors ahead device family clips stored sound portrait speech networks chart segments tape "
     "hallo_masks identity regions landmark_images",
     "checkpoints": "errors family stored sound networks pipeline identity",
-    "animate": "errors family device weights download pipes provenance credentials footage video sound portrait "
-    "speech networks segments unfinished outlook loading pipeline quality checkpoints face landmark_images regions tape",
+    "animate": "errors family tape device weights download pipes provenance credentials footage video sound portrait "
+    "speech networks segments unfinished outlook loading pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes scratch footage video weights download loading animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
     "evaluation": "errors device weights footage photo face speech sound tape identity checkpoints",

@@ -34,12 +34,12 @@ from emo_cli.networks.conditions import (
 )
 from emo_cli.networks.unet import Reference, UNet
 from emo_cli.regions import face_rectangle
-from emo_cli.segments.room import Room, patient_frames, patient_segments
 from emo_cli.segments.blend import blended_segments
 from emo_cli.segments.carry import carried_segments
 from emo_cli.segments.finite import finite_segments
 from emo_cli.segments.flow import flow_segments
 from emo_cli.segments.made import Diary, Made
+from emo_cli.segments.room import Room, patient_frames, patient_segments
 from emo_cli.segments.scene import Callback, Identity, Scene, Settings
 from emo_cli.sound.encoders import MiniHearing, SoundEncoder
 from emo_cli.sound.wav2vec import Wav2VecEncoder

@@ -1,7 +1,7 @@
 """When a device's memory runs out after all: less goes through at once, then layers wait in main memory.
 
-What a model needs is computed before it is loaded (loading/memory.py), but another program may fill the device meanwhile, and
-allocators leave gaps. What was being made is made again, with the same noise.
+What a model needs is computed before it is loaded (loading/memory.py), but another program may fill the device
+meanwhile, and allocators leave gaps. What was being made is made again, with the same noise.
 """
 
 from __future__ import annotations
