@@ -109,8 +109,8 @@ def saccade_progress(since: Tensor, degrees: Tensor) -> Tensor:
     return part * part * (3 - 2 * part)
 
 
-def gaze_of(saccades: Tensor, fixations: Tensor) -> Tensor:
-    """The gaze (frames, 2) of saccades (frames,) to fixations (frames, 2), all in degrees from the photo's."""
+def gaze_of(fixations: Tensor) -> Tensor:
+    """The gaze (frames, 2) on its way from one fixation to the next (frames, 2), in degrees from the photo's."""
     before = torch.cat([fixations.new_zeros(1, 2), fixations[:-1]])
     way = fixations - before  # zero but in a saccade's own frame
     gone = saccade_progress(torch.zeros(len(way)), way.norm(dim=1))

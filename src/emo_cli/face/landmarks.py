@@ -16,8 +16,7 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 MESH_POINTS = 468
 POINTS = 478
 
-FOREHEAD_TOP, CHIN = 10, 152
-NOSE_TIP, BETWEEN_EYES = 1, 168
+CHIN, NOSE_TIP = 152, 1
 RIGHT_EYE_CORNERS = (33, 133)  # outer, inner
 LEFT_EYE_CORNERS = (263, 362)  # outer, inner
 MOUTH_CORNERS = (61, 291)  # the person's right, left; outer rim of the lips

@@ -88,7 +88,7 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
         onsets=torch.from_numpy(head.blink_onsets[:frames]),
         saccades=saccades,
         fixations=fixations,
-        gaze=gaze_of(saccades, fixations),
+        gaze=gaze_of(fixations),
         speed=torch.from_numpy(speed(head.pose)).clamp(min=SLOWEST),
     )
 

@@ -102,7 +102,7 @@ def act(track: Track, points: Tensor, closed: float, features: Tensor, codec: Fl
         onsets=torch.from_numpy(onsets),
         saccades=saccades,
         fixations=fixations,
-        gaze=gaze_of(saccades, fixations),
+        gaze=gaze_of(fixations),
         speed=torch.from_numpy(speed(pose)).clamp(min=SLOWEST),
     )
     awake = shut <= max(OPEN_EYES, float(shut.median()))
