@@ -1,10 +1,9 @@
 """How far a plain model without pictures gets: expression weights denoised along time, as a measure for mini.
 
-    python benchmarks/one_dimension.py --hearing RUN/hearing --corpus SPEECH --rig basis.npz --model RUN/model \\
-        --minutes 20 --out one_dimension
+    python benchmarks/one_dimension.py --run RUN --corpus SPEECH --rig basis.npz --minutes 20 --out one_dimension
 
-Trains a temporal transformer (1.7 million parameters) on the same takes, with the same schedule of noise and the same
-motion frames, for `--minutes` of one process; then measures it as `mini_motion.py` measures mini. It knows neither the
+Trains a temporal transformer (1.7 million parameters) on the takes of a run of `emo train`, with the same schedule of
+noise and the same motion frames, for `--minutes` of one process; then measures it as `mini_motion.py` measures mini. It knows neither the
 photo's face nor its chart: what it says is acted out by the rig, which mini has to learn.
 """
 
@@ -25,10 +24,11 @@ from emo_cli.networks.unet import TimeEmbedding, timestep_features
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.sampling import SHIFT, flow_steps, shifted
 from emo_cli.sound.encoders import MiniHearing
-from emo_cli.training.bank import Take, act, act_all, draw
+from emo_cli.training.bank import Take, act, draw
 from emo_cli.training.corpus import load
 from emo_cli.training.loop import Randomness, Schedule, run
 from emo_cli.training.rig import Rig
+from emo_cli.training.stages import TrainOptions, takes_of
 from emo_cli.training.targets import displacement
 
 KNOWN, NEW, WIDTH = 4, 16, 160
@@ -99,22 +99,22 @@ def generate(network: OneDimension, sound: Tensor, spread: Tensor, steps: int = 
 def main() -> None:
     """Train, or go on with what --out holds, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--hearing", "--corpus", "--rig", "--model", "--out"):
+    for name in ("--run", "--corpus", "--rig", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--steps", type=int, default=8000)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rig, hearing = Rig.load(chosen.rig), MiniHearing.from_pretrained(chosen.hearing).eval()
-    takes = act_all(load(chosen.corpus, "train"), hearing, rig, 0)
+    rig, hearing = Rig.load(chosen.rig), MiniHearing.from_pretrained(chosen.run / "hearing").eval()
+    takes = takes_of(TrainOptions(chosen.rig, chosen.run), chosen.corpus, hearing, rig)
     some = draw(takes, 256, FRAMES, 10, np.random.default_rng(1))
     spread = torch.cat([some.weights, some.closure[..., None]], -1).flatten(0, 1).std(0) + 0.05
     network = OneDimension(len(spread), some.sound[0, 0].numel())
     schedule = Schedule(steps=chosen.steps, rate=1e-3, minutes=chosen.minutes)
     run(network, network.parameters(), partial(loss, network, takes, spread), schedule, chosen.out, 0, print)
     network.eval()
-    pipeline = EmoPipeline.from_pretrained(chosen.model)
+    pipeline = EmoPipeline.from_pretrained(chosen.run / "model")
 
     def moved(canonical: Tensor, sound: Tensor) -> Tensor:
         return displacement(rig, pipeline.codec, canonical, *generate(network, sound, spread))[0]

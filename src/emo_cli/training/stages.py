@@ -192,7 +192,7 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
     torch.manual_seed(options.seed)  # the same first weights in every process
     preset, rig = PRESETS[options.preset], Rig.load(options.rig)
     hearing = _open_hearing(options.out)
-    takes = _takes(options, corpus, hearing, rig)
+    takes = takes_of(options, corpus, hearing, rig)
     report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.0f} minutes")
     head_model = None if options.head_model is None else HeadModel.load(options.head_model)
     codec, whitening = fit_tables(rig, head_model, takes, options.seed)
@@ -281,7 +281,7 @@ def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
     return changed if options.steps is None else replace(changed, steps=options.steps)
 
 
-def _takes(options: TrainOptions, corpus: Path, hearing: MiniHearing, rig: Rig) -> list[Take]:
+def takes_of(options: TrainOptions, corpus: Path, hearing: MiniHearing, rig: Rig) -> list[Take]:
     """The corpus acted out; an earlier start of the same run has kept it."""
     folder = options.out / "hearing"
     given = (options.rig, folder / "config.json", *sorted(folder.glob("*.safetensors")))
