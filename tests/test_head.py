@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emo_cli.training.head import BLINK, BLINK_SPACING, HeadMotion, head_motion, lids, speed
+from emo_cli.chart.whitening import PROFILE, SPACING
+from emo_cli.training.head import HeadMotion, head_motion, lids, speed
 
 FPS = 25.0
 
@@ -96,7 +97,7 @@ def test_each_blink_is_exactly_the_profile() -> None:
     onsets = np.zeros(40, dtype=bool)
     onsets[[5, 20]] = True
     expected = np.zeros(40, dtype=np.float32)
-    expected[5:12] = expected[20:27] = BLINK
+    expected[5:12] = expected[20:27] = PROFILE
     np.testing.assert_allclose(lids(onsets, FPS), expected, atol=1e-6)
 
 
@@ -108,8 +109,8 @@ def test_lids_come_from_the_onsets_only() -> None:
 def test_blinks_keep_their_distance_and_are_whole() -> None:
     for motion in motions(40, seconds=30):
         onsets = np.flatnonzero(motion.blink_onsets)
-        assert (np.diff(onsets) >= BLINK_SPACING).all()
-        assert onsets[-1] + len(BLINK) <= len(motion.lids)
+        assert (np.diff(onsets) >= SPACING).all()
+        assert onsets[-1] + len(PROFILE) <= len(motion.lids)
 
 
 def test_people_blink_about_every_four_seconds() -> None:

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 from emo_cli.errors import WeightsError
 
 FILE = "family.json"
+SPEED_UNIT = 0.3
+"""Degrees per frame that are a head speed of 1."""
 
 Chaining = Literal["carry", "blend"]
 Motion = Literal["inline", "reference", "none"]
@@ -36,8 +38,8 @@ class Family:
     "landmarks" drawn as lines; crop: the picture by the user's "framing" or by the "face" alone, as EchoMimic does;
     exact: make what the authors' own code makes, faults included (docs/models.md lists them);
     head_guidance: guidance of pose and blinks; noise_correlation: of neighbouring frames' noise; speed: the usual head
-    speed per axis, in units of 0.3 degrees per frame; threads: how many of a
-    processor's it is worth, if few; controls: the options it honours.
+    speed per axis, in SPEED_UNIT; threads: how many of a processor's it is worth, if few; controls: the options it
+    honours.
     """
 
     name: str

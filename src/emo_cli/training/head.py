@@ -6,19 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emo_cli.chart.whitening import PROFILE, SPACING
+from emo_cli.family import SPEED_UNIT
 from emo_cli.training.gaze import Gaze, gaze
 
 LOUDNESS_RATE = 100
 """Loudness values per second."""
 MELODY_RATE = 50
 """Rows of melody per second."""
-BLINK = (0.35, 0.85, 1.0, 0.9, 0.6, 0.3, 0.1)
-"""How far the lids are closed during a blink, one value per frame at 25 fps: down fast, up slowly."""
-BLINK_SPACING = 9
-"""Least number of frames at 25 fps from one blink's onset to the next."""
 BLINK_RATE = 25.0
-SPEED_UNIT = 0.3
-"""Degrees per frame at 25 fps that count as speed 1."""
+"""Frames per second of PROFILE and SPACING."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ def lids(onsets: np.ndarray, fps: float) -> np.ndarray:
     frames = np.arange(len(onsets)) * BLINK_RATE / fps
     closed = np.zeros(len(onsets))
     for start in np.flatnonzero(onsets) * BLINK_RATE / fps:
-        steps = np.arange(-1, len(BLINK) + 1)
-        closed = np.maximum(closed, np.interp(frames - start, steps, (0.0, *BLINK, 0.0)))
+        steps = np.arange(-1, len(PROFILE) + 1)
+        closed = np.maximum(closed, np.interp(frames - start, steps, (0.0, *PROFILE, 0.0)))
     return closed.astype(np.float32)
 
 
@@ -188,8 +185,8 @@ def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.
     """
     ends = _phrase_ends(voice.level, fps)
     onsets = np.zeros(len(voice.level), dtype=bool)
-    spacing = int(np.ceil(BLINK_SPACING * fps / BLINK_RATE))
-    last = len(onsets) - int(np.ceil(len(BLINK) * fps / BLINK_RATE))  # whole blinks only
+    spacing = int(np.ceil(SPACING * fps / BLINK_RATE))
+    last = len(onsets) - int(np.ceil(len(PROFILE) * fps / BLINK_RATE))  # whole blinks only
     due, previous = random.uniform(0.3, 3.0), -spacing
     while due * fps <= last:
         onset = round(due * fps)

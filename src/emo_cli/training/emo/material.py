@@ -17,15 +17,12 @@ from emo_cli import footage, landmark_images
 from emo_cli.dataset.manifest import Track, TrainingClip, read_manifest, read_track, track_of, video_of
 from emo_cli.errors import InputError
 from emo_cli.face import Box
-from emo_cli.family import Family
+from emo_cli.family import SPEED_UNIT, Family
 from emo_cli.hallo_masks import HalloRegions, find_regions
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.regions import face_rectangle
 from emo_cli.training.emo.hearing import Hearing
 from emo_cli.training.emo.stages import Stage
-
-SPEED_UNIT = 0.3
-"""Degrees per frame that are a head speed of 1, as in Family.speed."""
 
 
 @dataclass(frozen=True)
