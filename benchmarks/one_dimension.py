@@ -3,8 +3,8 @@
     python benchmarks/one_dimension.py --run RUN --corpus SPEECH --rig basis.npz --minutes 20 --out one_dimension
 
 Trains a temporal transformer (1.7 million parameters) on the takes of a run of `emo train`, with the same schedule of
-noise and the same motion frames, for `--minutes` of one process; then measures it as `mini_motion.py` measures mini. It knows neither the
-photo's face nor its chart: what it says is acted out by the rig, which mini has to learn.
+noise and the same motion frames, for `--minutes` of one process; then measures it as `mini_motion.py` measures mini. It
+knows neither the photo's face nor its chart: what it says is acted out by the rig, which mini has to learn.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 import emo_cli
+from made_sound import wav
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 EMO = [sys.executable, "-m", "emo_cli"]
@@ -48,10 +48,7 @@ class Said:
 def tone(path: Path, seconds: float, pitch: float = 220.0) -> Path:
     """A sound file that is a tone."""
     samples = np.sin(np.arange(round(seconds * 16_000)) / 16_000 * 2 * np.pi * pitch) * 12_000
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(samples.astype("<i2").tobytes())
-    return path
+    return wav(path, samples)
 
 
 def people(folder: Path, names: list[str], seconds: float = 0.4) -> Path:

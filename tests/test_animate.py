@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from emo_cli.family import Family
 from emo_cli.portrait import Portrait
 from emo_cli.segments.scene import Settings
 from emo_cli.tape import Waveform
+from made_sound import wav
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 
@@ -95,12 +95,8 @@ def portrait() -> Portrait:
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     """A third of a second of a tone."""
-    path = tmp_path / "a tone.wav"
     tone = np.sin(np.arange(5333) / 16_000 * 2 * np.pi * 220) * 12_000
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(tone.astype("<i2").tobytes())
-    return path
+    return wav(tmp_path / "a tone.wav", tone)
 
 
 def _make(portrait: Portrait, sound: Path, actor: Actor, notes: Notes | None = None, **wishes: Any) -> Video:
@@ -195,10 +191,7 @@ def test_an_interruption_leaves_no_file(portrait: Portrait, sound: Path) -> None
 
 
 def test_a_silent_sound_is_told(portrait: Portrait, tmp_path: Path) -> None:
-    path = tmp_path / "silence.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(bytes(3200))
+    path = wav(tmp_path / "silence.wav", np.zeros(1600))
     notes = Notes()
     _make(portrait, path, Actor(), notes)
     assert notes.warnings == ["The sound is silent, so the mouth stays closed."]

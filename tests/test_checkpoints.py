@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from emo_cli.networks.codec import Strength
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.segments.scene import Settings
+from made_sound import wav
 from official_folder import echomimic_folder
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
@@ -47,12 +47,8 @@ def portrait(published: Path) -> Portrait:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three fifths of a second of a rising tone: 15 frames, which are more than one window."""
-    path = tmp_path_factory.mktemp("sound") / "tone.wav"
     tone = np.sin(np.cumsum(np.linspace(200, 900, 9600)) / 16_000 * 2 * np.pi) * 12_000
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(tone.astype("<i2").tobytes())
-    return path
+    return wav(tmp_path_factory.mktemp("sound") / "tone.wav", tone)
 
 
 def made(pipeline: EmoPipeline, portrait: Portrait, sound: Path, **wishes: object) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Portrait
 from emo_cli.segments.scene import Settings
 from emo_cli.speech import Speech
+from made_sound import wav
 from tiny_hallo import official_folder
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
@@ -46,13 +46,9 @@ def portrait() -> Portrait:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of a voice-like buzz that comes and goes."""
-    path = tmp_path_factory.mktemp("sound") / "buzz.wav"
     t = np.arange(48_000) / 16_000
     buzz = np.sign(np.sin(2 * np.pi * 140 * t)) * (1 + np.sin(2 * np.pi * 3 * t)) * 8000
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(buzz.astype("<i2").tobytes())
-    return path
+    return wav(tmp_path_factory.mktemp("sound") / "buzz.wav", buzz)
 
 
 @pytest.fixture(scope="module")

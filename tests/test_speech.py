@@ -18,6 +18,7 @@ from emo_cli import speech
 from emo_cli.errors import InputError, ModelError
 from emo_cli.sound.loudness import levelled, loudness, voice_share
 from emo_cli.tape import Waveform
+from made_sound import lag
 
 
 def voice(rate: int, seconds: float, channels: int = 1) -> np.ndarray:
@@ -39,14 +40,6 @@ def convert(source: Path, target: Path, *options: str) -> Path:
 def wav(path: Path, samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> Path:
     soundfile.write(path, samples, rate, subtype=subtype, format="WAV")
     return path
-
-
-def lag(heard: np.ndarray, true: np.ndarray) -> int:
-    """By how many samples `heard` comes late."""
-    size = 2 * max(len(heard), len(true))
-    product = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(true, size)))
-    best = int(product.argmax())
-    return best if best < size // 2 else best - size
 
 
 @pytest.mark.parametrize("rate", [44_100, 48_000, 24_000, 22_050, 8_000, 192_000, 11_025, 44_056])
