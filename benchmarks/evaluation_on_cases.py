@@ -1,10 +1,11 @@
-"""What `emo evaluate` measures of a model on the ten cases, beside the published results of another system.
+"""What `emo evaluate` measures of a model on some cases, beside the published results of another system.
 
-    python benchmarks/evaluation_on_cases.py --cases ../shared/eval/vasa1 --out FOLDER [--model mini] [--only 3 5]
+    python benchmarks/evaluation_on_cases.py --cases CASES --out FOLDER [--model mini] [--only 3 5]
 
-Each case's portrait is animated with its sound (`FOLDER/made/N.mp4`), and that video and the published one
-(`FOLDER/published/N.mp4`) are measured. What is in FOLDER already is not done again, so an interrupted run goes on; for
-other weights name another folder. --seconds: only the beginning of each case. Prints a Markdown table of the means.
+CASES is a folder as mini_on_cases.py describes it. Each case's portrait is animated with its sound
+(`FOLDER/made/N.mp4`), and that video and the published one (`FOLDER/published/N.mp4`) are measured. What is in FOLDER
+already is not done again, so an interrupted run goes on; for other weights name another folder. --seconds: only the
+beginning of each case. Prints a Markdown table of the means.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """How well a model's lips agree with those of ten published talking portraits, on sounds it never heard.
 
-    python benchmarks/mini_on_cases.py --model FOLDER --cases ../shared/eval/vasa1 [--sheet frames.png]
+    python benchmarks/mini_on_cases.py --model FOLDER --cases CASES [--sheet frames.png]
+
+CASES holds a folder per case, named by a number: `ref.jpg`, the portrait; `aud.mp3`, its sound; `gt.mp4`, the published
+result; `tracked.json`, whose "mouth_opening" is what `opening` gives for each of its frames, null without a face. The
+published ones are among the test samples of V-Express; they are not ours to hand on.
 
 Animates each case's portrait with its sound, tracks the result with our own face mesh, and correlates the mouth's
 opening with the published result's (`tracked.json`) at lags of -5..5 frames. Prints one JSON line per case, then means.

@@ -1,6 +1,6 @@
 """How well the teacher alone moves the lips for real voices: what the sound encoder hears, acted out without a model.
 
-    python benchmarks/teacher_on_cases.py --hearing FOLDER --rig rig.npz --cases ../shared/eval/vasa1
+    python benchmarks/teacher_on_cases.py --hearing FOLDER --rig rig.npz --cases CASES
 
 The mouth's opening on the average face is compared with that of ten published talking portraits, as in
 mini_on_cases.py, for two ways to the curves: "heard", the encoder's own curves, and "phones", its likeliest phones

@@ -188,8 +188,8 @@ def animate(
         for sentence in ready.notes:
             progress.warn(sentence)
         return perform(
-            ready.pipeline, portrait, sound, options, progress, began, loaded.weights, unfinished, sign,
-            ready.room, device.is_card(place.device),
+            ready.pipeline, portrait, sound, options, progress, began=began, weights=loaded.weights,
+            unfinished=unfinished, sign=sign, room=ready.room, card=device.is_card(place.device),
         )  # fmt: skip
 
 
