@@ -63,7 +63,9 @@ def main() -> None:
         words = (given, "--model", model, *QUICK, "--quiet", "-o")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["emo_cli.cli.app", "emo_cli.batch.runner"])
-        begun(context, "--help").join()  # the imports are done
+        first = context.Process(target=int)
+        first.start()  # when it has ended, the imports are done
+        first.join()
         began = time.perf_counter()
         process = begun(context, *words, folder / "whole")
         process.join()

@@ -203,6 +203,18 @@ def test_the_environment_sets_defaults_and_the_command_line_wins(model: Path, tm
     assert (told["model"], told["seed"], told["fps"]) == ("tiny", 5, 25)
 
 
+def test_every_variable_that_sets_a_default_stands_in_the_manual() -> None:
+    def variables(command: click.Command) -> Iterator[str]:
+        yield from (name for option in command.params if (name := option.envvar) and isinstance(name, str))
+        for part in getattr(command, "commands", {}).values():
+            yield from variables(part)
+
+    manual = "".join(page.read_text(encoding="utf-8") for page in (EXAMPLES.parent / "docs").glob("*.md"))
+    known = set(variables(get_command(app.app)))
+    assert len(known) > 20
+    assert sorted(name for name in known if f"`{name}`" not in manual) == []
+
+
 def test_a_wrong_word_in_the_environment_is_a_usage_error_that_names_the_variable() -> None:
     done = run([*EMO, "animate", PHOTO, SONG], EMO_FRAMING="legs")
     assert done.returncode == 2
