@@ -262,7 +262,7 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "git-LFS pointer"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "Git LFS pointer"),
         (b"<!DOCTYPE html><html>Not found</html>", "web page"),
         (b"", "is empty"),
         (b"something else", "not a file of weights"),

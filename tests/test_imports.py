@@ -67,7 +67,7 @@ ALLOWED = {
     "unfinished": "errors clips footage video networks segments",
     "pipeline": "errors ahead device family clips stored sound portrait speech networks chart segments tape "
     "hallo_masks identity regions landmark_images",
-    "checkpoints": "errors family stored sound networks pipeline identity",
+    "checkpoints": "errors family weights stored sound networks pipeline identity",
     "animate": "errors family tape device weights download pipes provenance credentials footage video sound portrait "
     "speech networks segments unfinished outlook loading pipeline quality checkpoints face landmark_images regions",
     "batch": "errors device pipes scratch footage video weights download loading animate unfinished",

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from emo_cli.catalogue import File
 from emo_cli.errors import EmoError, OutputError, WeightsError
-from emo_cli.weights import Heard, digest, is_pointer
+from emo_cli.weights import BytesTold, digest, is_pointer
 
 PAUSES = (1.0, 2.0)  # seconds before asking again, where the Hub or the network stumbles
 AGAIN = "Run the same command again later; what has arrived is kept."
@@ -118,7 +118,7 @@ def arrived(remote: Remote) -> int:
     return size if size <= remote.size else 0
 
 
-def receive(remote: Remote, heard: Heard) -> Path:
+def receive(remote: Remote, heard: BytesTold) -> Path:
     """Bring a file into the Hub's cache and return its blob. heard: is told of bytes as they come.
 
     Two tries if the bytes do not match the Hub's tag. Nothing has the final name before they do.
@@ -137,7 +137,7 @@ def receive(remote: Remote, heard: Heard) -> Path:
     return remote.blob
 
 
-def _receive_and_compare(remote: Remote, heard: Heard) -> None:
+def _receive_and_compare(remote: Remote, heard: BytesTold) -> None:
     for _ in range(2):
         _fill(remote, heard)
         if is_pointer(remote.part):
@@ -157,7 +157,7 @@ def _receive_and_compare(remote: Remote, heard: Heard) -> None:
     )
 
 
-def _fill(remote: Remote, heard: Heard) -> None:
+def _fill(remote: Remote, heard: BytesTold) -> None:
     """Receive what a part still lacks, again and again as long as some comes; on failure it keeps what has come."""
     from huggingface_hub.errors import HTTPError as HttpError
 
@@ -170,7 +170,7 @@ def _fill(remote: Remote, heard: Heard) -> None:
                 raise
 
 
-def _receive_rest(remote: Remote, begun: int, heard: Heard) -> None:
+def _receive_rest(remote: Remote, begun: int, heard: BytesTold) -> None:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -207,7 +207,7 @@ def _name(remote: Remote) -> None:
 class _Part(io.BufferedWriter):
     """A file that grows at its end and tells how many bytes it took, or lost again."""
 
-    def __init__(self, path: Path, heard: Heard) -> None:
+    def __init__(self, path: Path, heard: BytesTold) -> None:
         super().__init__(io.FileIO(path, "ab"))
         self._heard = heard
         self._size = self.tell()

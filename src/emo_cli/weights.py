@@ -24,7 +24,8 @@ POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that 
 CHUNK = 2**22
 
 State = Literal["in the package", "fetched", "incomplete", "not fetched"]
-Heard = Callable[[int], None]
+BytesTold = Callable[[int], None]
+"""Is told how many more bytes have been read, or received."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def status(model: Model) -> Status:
     )
 
 
-def fault(path: Path, entry: Locked | None, heard: Heard | None = None) -> str | None:
+def fault(path: Path, entry: Locked | None, heard: BytesTold | None = None) -> str | None:
     """What is wrong with a fetched file, as part of a sentence, or None.
 
     heard: read every byte and compare the hash too, and tell after each chunk how many bytes that were.
@@ -164,7 +165,7 @@ def fault(path: Path, entry: Locked | None, heard: Heard | None = None) -> str |
     return None
 
 
-def digest(path: Path, heard: Heard = lambda count: None) -> str:
+def digest(path: Path, heard: BytesTold = lambda count: None) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     total = hashlib.sha256()
     with path.open("rb") as file:
@@ -192,7 +193,7 @@ def is_pointer(path: Path) -> bool:
         return file.read(len(POINTER)) == POINTER
 
 
-def verify(model: Model, heard: Heard = lambda count: None) -> Iterator[Checked]:
+def verify(model: Model, heard: BytesTold = lambda count: None) -> Iterator[Checked]:
     """Read every byte of a fetched model and compare it with what was published. Bundled models have no lock."""
     folder = folder_of(model)
     locked = read_lock(folder)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from emo_cli.errors import IncompatibleCheckpoint, WeightsError
 from emo_cli.stored import load_strictly
+from emo_cli.weights import POINTER
 
 Network = TypeVar("Network", bound=nn.Module)
 Weights = dict[str, Tensor]
@@ -30,7 +31,6 @@ SIGNS = {
 }
 """How a key begins that only one family of files has."""
 
-_POINTER = b"version https://git-lfs"
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _FORBIDDEN = ("Unsupported", "GLOBAL", "not allowed", "blocklist")  # torch's words when a pickle asks for code
 
@@ -138,9 +138,9 @@ def _check_kind(path: Path) -> None:
         raise WeightsError(f"The weights {path} cannot be opened ({reason}). Fetch the model again.") from problem
     if not begin:
         raise WeightsError(f"{path} is empty. Fetch the model again.")
-    if begin.startswith(_POINTER):
+    if begin.startswith(POINTER):
         raise WeightsError(
-            f"{path} is only a git-LFS pointer, not the weights themselves. Run `git lfs pull`, or fetch it again."
+            f"{path} is only a Git LFS pointer, not the weights themselves. Run `git lfs pull`, or fetch it again."
         )
     if begin.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
         raise WeightsError(f"{path} is a web page, not weights. The download went wrong; fetch it again.")
