@@ -17,6 +17,7 @@ from rig_fixture import small_rig
 SIZE, DENSITY = 320, 12.0  # pixels, pixels per centimetre
 MOUTH = UPPER_INNER_LIP + LOWER_INNER_LIP[-2:0:-1]
 BLUE = (0, 0, 255)
+ALL = torch.ones(8, 8)
 
 
 def portrait(face: torch.Tensor | None = None, painted: tuple[int, ...] = (), margin: int = 4) -> Portrait:
@@ -70,8 +71,8 @@ def motion(
 def drawn(
     codec: FlowCodec, photo: Portrait, moves: Motion, size: int | None = None, strength: Strength | None = None
 ) -> np.ndarray:
-    """The only frame, as whole numbers that can be subtracted."""
-    frames = list(codec.decode(codec.open(photo, size), moves, strength or Strength()))
+    """The only frame, as whole numbers that can be subtracted; all of the picture counts as the person's."""
+    frames = list(codec.decode(codec.open(photo, size, ALL), moves, strength or Strength()))
     assert len(frames) == 1
     return frames[0].astype(int)
 

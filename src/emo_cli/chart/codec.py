@@ -152,11 +152,17 @@ class FlowCodec(StoredNetwork):
         """The `closure` (...,) that close_lips is given for one that was predicted: 0 up to `begin`, 1 at 1."""
         return ((closure - begin) / (1 - begin)).clamp(0, 1)
 
-    def open(self, portrait: Portrait, size: int | None = None) -> Canvas:
-        """Prepare a portrait for animation at `size` pixels along its longer side (its own size if not given)."""
+    def open(self, portrait: Portrait, size: int | None = None, belief: torch.Tensor | None = None) -> Canvas:
+        """Prepare a portrait for animation.
+
+        Args:
+            size: pixels along its longer side, its own if not given.
+            belief: (rows, columns) 0..1, how surely cells that cover the picture show the person and not the
+                background; told from the picture if not given.
+        """
         size = max(portrait.image.shape[:2]) if size is None else size
         mean, bias, triangles = (buffer.cpu() for buffer in (self.mean, self.bias, self.triangles))
-        sheet = open_sheet(portrait, size, mean.float(), bias.float(), triangles)
+        sheet = open_sheet(portrait, size, mean.float(), bias.float(), triangles, belief)
         jaw, teeth = self.jaw.cpu().float(), (self.upper_teeth.cpu(), self.lower_teeth.cpu())
         factor = sheet.image.shape[0] / portrait.image.shape[0]
         irises = torch.from_numpy(np.asarray(portrait.landmarks[POINTS:, :2], dtype=np.float32)) * factor

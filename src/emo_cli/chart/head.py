@@ -8,14 +8,12 @@ import torch
 from torch.nn import functional
 
 from emo_cli.chart.geometry import EYE_CORNERS, OVAL
-from emo_cli.chart.silhouette import DIRECTIONS, cells_for, reaches
 
 LIMITS = (12.0, 8.0, 8.0)  # degrees of yaw, pitch, roll that a flat photo can bear
 _PIVOT_DOWN, _PIVOT_BACK = 0.55, 0.55  # in face heights and widths from the outline's centre
 _SIDE_DEPTH = 0.45  # share of the depth behind the eyes' outer corners that is turned
 _STEEPEST = 1.5  # depth per width: a head turned by 12 degrees then shows no part narrower than two thirds
 _STEPS = 7  # of the inversion; the field contracts by less than 0.65 a step
-_FALL = 0.75  # radii of the face within which the motion fades behind the head's silhouette; in less, much would fold
 
 
 def smooth_step(x: torch.Tensor, start: float | torch.Tensor, stop: float | torch.Tensor) -> torch.Tensor:
@@ -124,11 +122,11 @@ class _Around:
     upward: torch.Tensor
 
 
-def head_field(points: torch.Tensor, photo: torch.Tensor, height: int, width: int, cell: int) -> HeadField:
-    """The field of one portrait.
+def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> HeadField:
+    """The field of one portrait: all of the head moves as one, neck and shoulders the less the lower they are.
 
     Args:
-        points: (468, 3) upright pixels; photo: (1, 3, pixels, pixels) 0..255.
+        points: (468, 3) upright pixels.
         height, width: of the grid, in cells of `cell` pixels that cover the picture.
     """
     outline = points[list(OVAL)]
@@ -136,9 +134,8 @@ def head_field(points: torch.Tensor, photo: torch.Tensor, height: int, width: in
     x, y = _grid(height, width, float(cell), centre)
     around = _around(outline[:, :2] - centre[:2], x, y)
     radius, left, right, part = around.radius, around.left, around.right, around.part
-    start, stop = 1.0 + 0.5 * around.upward, 1.9 + 1.2 * around.upward
-    stop = torch.minimum(stop, _reach(photo, outline, around.angle) + _FALL)
-    start = torch.minimum(start, stop - 0.95 * _FALL)
+    free = smooth_step(around.upward, 0.1, 0.8)
+    start, stop = 1.0 + 0.5 * around.upward + free, 1.9 + 1.2 * around.upward + 1.5 * free
     rigid = 1 - smooth_step(radius, start, stop)
     express = 1 - smooth_step(radius, 1.0, 1.6)
     behind = (radius - 1).clamp(min=0) * 0.35 * (outline[:, 2].amax() - outline[:, 2].amin())
@@ -147,16 +144,18 @@ def head_field(points: torch.Tensor, photo: torch.Tensor, height: int, width: in
     return HeadField(place, rigid, express, left, right, part, height, width, cell)
 
 
-def _reach(photo: torch.Tensor, outline: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
-    """Radius (cells,) at which the head ends in the direction of each cell."""
+def face_frame(points: torch.Tensor, height: int, width: int, cell: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where cells (height, width) are beside the face with points as for `head_field`.
+
+    Returns:
+        The radius, 1 on the face's outline, and the height, -1 at the chin and 1 at the top of the forehead.
+    """
+    outline = points[list(OVAL)]
     centre = outline.mean(0)
-    rows, columns, cell = cells_for(*photo.shape[2:])
-    seen = _around(outline[:, :2] - centre[:2], *_grid(rows, columns, cell, centre))
-    radius, direction = (part.view(rows, columns) for part in (seen.radius, seen.angle))
-    found = reaches(photo, radius, direction, torch.full((DIRECTIONS,), 3.1))
-    place = (angle / (2 * torch.pi) * DIRECTIONS) % DIRECTIONS
-    index = place.floor().long() % DIRECTIONS
-    return torch.lerp(found[index], found[(index + 1) % DIRECTIONS], place - place.floor())
+    spoke = outline[:, :2] - centre[:2]
+    x, y = _grid(height, width, cell, centre)
+    radius = _around(spoke, x, y).radius
+    return radius.view(height, width), (y / spoke[:, 1].abs().amax()).view(height, width)
 
 
 def _grid(height: int, width: int, cell: float, centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

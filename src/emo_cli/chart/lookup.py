@@ -16,7 +16,7 @@ def pixel_centres(rows: range, columns: range) -> torch.Tensor:
 
 def seen_at(sheet: Sheet, places: torch.Tensor) -> torch.Tensor:
     """Colours (frames, 3, rows, columns) at places (frames, rows, columns, 2) in the photo's pixels."""
-    return _looked_up(sheet, _normalised(sheet, places))
+    return _looked_up(sheet.source, _normalised(sheet, places))
 
 
 def seen_through(sheet: Sheet, offsets: torch.Tensor, box: Box, rows: range, columns: range) -> torch.Tensor:
@@ -28,16 +28,19 @@ def seen_through(sheet: Sheet, offsets: torch.Tensor, box: Box, rows: range, col
     top, left = rows.start - box.top * sheet.cell, columns.start - box.left * sheet.cell
     dense = dense[:, :, top : top + len(rows), left : left + len(columns)]
     centres = _normalised(sheet, pixel_centres(rows, columns)).permute(2, 0, 1).contiguous()
-    return _looked_up(sheet, (dense + centres[:, None]).permute(1, 2, 3, 0))
+    grid = (dense + centres[:, None]).permute(1, 2, 3, 0)
+    colours = _looked_up(sheet.source, grid)
+    shows = 1 - _looked_up(sheet.cover, grid)
+    return colours.addcmul_(shows, sheet.still[..., rows.start : rows.stop, columns.start : columns.stop])
 
 
-def _looked_up(sheet: Sheet, grid: torch.Tensor) -> torch.Tensor:
-    """Colours (frames, 3, height, width) of the photo at normalised places (frames, height, width, 2)."""
+def _looked_up(source: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """What a picture (1, channels, ...) shows at normalised places (frames, height, width, 2), channels second."""
     frames, height, width, _ = grid.shape
     # All frames read one photo: they are stacked along the grid's height instead of copying it.
     stacked = grid.reshape(1, frames * height, width, 2)
-    colours = functional.grid_sample(sheet.source, stacked, "bilinear", "border", align_corners=True)
-    return colours.view(-1, frames, height, width).transpose(0, 1)
+    colours = functional.grid_sample(source, stacked, "bilinear", "border", align_corners=True)
+    return colours.view(source.shape[1], frames, height, width).transpose(0, 1)
 
 
 def _normalised(sheet: Sheet, places: torch.Tensor) -> torch.Tensor:

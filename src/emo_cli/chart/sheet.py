@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from emo_cli.chart.backdrop import Backdrop, believed, beyond_the_top, parted, swept
 from emo_cli.chart.eyes import margin_places, margin_triangles
 from emo_cli.chart.geometry import (
     LEFT_LOWER_LID,
@@ -38,6 +39,7 @@ OPENINGS = (
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
 _BORDER = 0.12  # of the shorter side: motion fades out there where the photo goes on outside
 _AROUND = 0.1  # of the longer side: how far a picture is continued beyond its borders
+_ROUND = 1.6  # of the deviation of its outline: how round a head is above the forehead
 LARGE = 1100  # pixels along the longer side from which on neighbouring pixels differ too little for finer ones to show
 
 
@@ -74,8 +76,10 @@ class Sheet:
     Attributes:
         canonical: (468, 3) the face in the rig's frame, centimetres.
         image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
-        source: (1, 3, rows, columns) the photo continued by `around` pixels on all sides, and up to `LARGE` pixels with
-            more pixels between its own; what frames are sampled from.
+        source: (1, 3, rows, columns) the photo's person (see `Backdrop`) continued by `around` pixels on all sides, and
+            up to `LARGE` pixels with more pixels between its own; what frames are sampled from.
+        cover: (1, 1, rows, columns) how far the person covers what is behind, continued as well.
+        still: (1, 3, height, width) what is behind.
         similarity: upright pixels to centimetres; points: (468, 3) upright pixels, sides flattened; pivot: (3,).
         turned: degrees of yaw the photo already has.
         triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
@@ -91,6 +95,8 @@ class Sheet:
     image: np.ndarray
     photo: torch.Tensor
     source: torch.Tensor
+    cover: torch.Tensor
+    still: torch.Tensor
     around: int
     similarity: Similarity
     points: torch.Tensor
@@ -114,11 +120,15 @@ class Sheet:
         return self.points[:, :2] * self.points.new_tensor([1.0, -1.0])
 
 
-def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Tensor, triangles: torch.Tensor) -> Sheet:
+def open_sheet(
+    portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Tensor, triangles: torch.Tensor,
+    belief: torch.Tensor | None = None,
+) -> Sheet:  # fmt: skip
     """Prepare a portrait at `size` pixels along its longer side.
 
     Args:
         mean, bias: (468, 3) of the rig, centimetres; triangles: (n, 3) its mesh.
+        belief: (rows, columns) 0..1, how surely cells show the person; told from the picture if not given.
     """
     image, factor = _resized(portrait.image, size)
     height, width = image.shape[:2]
@@ -134,24 +144,31 @@ def open_sheet(portrait: Portrait, size: int, mean: torch.Tensor, bias: torch.Te
     edges = (screen[0, list(UPPER_INNER_LIP)], screen[0, list(LOWER_INNER_LIP)])
     lips = lip_tucks(openings[0], photo, 1 / similarity.scale, edges)
     around = round(_AROUND * max(height, width))
+    backdrop = parted(photo, believed(photo, points) if belief is None else belief)
+    source, cover = _layers(backdrop, around, _ROUND * float(landmarks[list(OVAL), 0].std()))
+    pivot = pivot_of(points)
+    field = head_field(points, rows, columns, 2 * cell)
     fade = _fade(portrait, (2 * rows, 2 * columns), cell, (height, width), landmarks)
+    coming = swept(backdrop.cover, field, pivot).repeat_interleave(2, 0).repeat_interleave(2, 1)
     return Sheet(
         canonical=canonical,
         image=image,
         photo=photo,
-        source=_doubled(continued(photo, around)),
+        source=_doubled(source),
+        cover=cover,
+        still=backdrop.still,
         around=around,
         similarity=similarity,
         points=points,
-        pivot=pivot_of(points),
+        pivot=pivot,
         turned=float(torch.rad2deg(torch.asin(similarity.rotation[0, 2].clamp(-1, 1)))),
         triangles=torch.cat([triangles, margin]),
         margins=margin_places(screen),
         margin_count=len(margin),
-        field=head_field(points, photo, rows, columns, 2 * cell),
+        field=field,
         cell=cell,
         fade=fade,
-        active=_active(fade[0, 0]),
+        active=_active((fade[0, 0] > 0) & coming),
         openings=openings,
         tucks=(lips, *(lid_tucks(eye, 1 / similarity.scale, len(RIGHT_UPPER_LID)) for eye in openings[1:])),
         lips=1 - smooth_step(mean[:, 1], -3.0, 1.5),
@@ -190,6 +207,16 @@ def continued(photo: torch.Tensor, around: int) -> torch.Tensor:
     return out
 
 
+def _layers(backdrop: Backdrop, around: int, radius: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Person and cover continued beyond the borders; `radius` of the head, pixels."""
+    person, cover = continued(backdrop.person, around), functional.pad(backdrop.cover, (around,) * 4, mode="replicate")
+    kept = beyond_the_top(backdrop.cover, around, radius)
+    inside = slice(around, around + backdrop.cover.shape[3])
+    for layer in (person, cover):
+        layer[:, :, :around, inside] *= kept
+    return person, cover
+
+
 def _doubled(photo: torch.Tensor) -> torch.Tensor:
     """The photo with pixels between its own, so that a quick bilinear look-up is nearly as sharp as a bicubic one."""
     height, width = photo.shape[2:]
@@ -225,10 +252,10 @@ def _adjoining(portrait: Portrait) -> tuple[bool, bool, bool, bool]:
     return crop.x >= 1, crop.y >= 1, right <= width - 1, bottom <= height - 1
 
 
-def _active(fade: torch.Tensor) -> Box:
-    """The smallest box of cells around all that may move, and one cell more where there is one."""
-    rows, columns = ((fade > 0).any(axis).nonzero() for axis in (1, 0))
-    limits = fade.shape
+def _active(moving: torch.Tensor) -> Box:
+    """The smallest box around all cells (rows, columns) that may move, and one cell more where there is one."""
+    rows, columns = (moving.any(axis).nonzero() for axis in (1, 0))
+    limits = moving.shape
     return Box(
         max(0, int(rows.min()) - 1),
         max(0, int(columns.min()) - 1),

@@ -1,57 +1,49 @@
-"""How far a head reaches beyond its face: hair, ears and neck told from the background by their colours."""
+"""Where a head ends, by colours alone: hair, ears and neck of drawings that no network takes for people."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-_SIDE = 128  # cells along the longer side of what is looked at
 _INNER = 1.12  # radii (1 is the face's outline) up to which all is head; just outside there is hair, ears and neck
 _RING = (1.08, 1.3)  # radius at the sides and at the top up to which colours of the head are learned
 _FAR = 1.8  # radius from which on, beside and above the head, colours of the background are learned
 _COLOURS = 8  # of the head, and of the background
 _DOUBT = 1.0  # head colours may be as many times as far as background colours and still count
-_SMOOTH = 5  # directions over which reaches are smoothed
-DIRECTIONS = 72
-"""Equal angles, the first straight to the right, counter-clockwise."""
+_FARTHEST = 3.1  # radii: no head is larger
+_NECK, _SLOPE = 0.75, 1.5  # half a neck's width, in radii, and how the shoulders widen below the chin
 
 
-def reaches(photo: torch.Tensor, radius: torch.Tensor, angle: torch.Tensor, farthest: torch.Tensor) -> torch.Tensor:
-    """Radii (72,) at which the head ends in each direction, at most `farthest`.
+def told_by_colours(photo: torch.Tensor, radius: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
+    """Which cells (rows, columns) of a picture belong to the person whose face is in it, 0..1.
 
     Cells whose colours are nearer to the head's than to the background's, and that hang together with the face, are
-    head. Where head and background look alike, the head reaches far: too much moving with it is better than torn hair.
+    head; shoulders and what stands between them are taken for granted. Where head and background look alike, the head
+    reaches far: too much moving with it is better than torn hair.
 
     Args:
-        photo: (1, 3, height, width) 0..255; radius, angle: (rows, columns) of cells that cover it; farthest: (72,).
+        photo: (1, 3, height, width) 0..255.
+        radius, height: (rows, columns) of cells that cover it; the face's outline is at radius 1, and height goes from
+            -1 at the chin to 1 at the top of the forehead.
     """
-    rows, columns = radius.shape
-    size = (rows, columns)
+    size = (radius.shape[0], radius.shape[1])
     seen = functional.interpolate(photo, size, mode="bilinear", align_corners=False, antialias=True)[0]
     colours = _perceived(seen).flatten(1).T  # (cells, 3)
-    flat, height = radius.flatten(), torch.sin(angle).flatten()
-    above = height > -0.35
-    ring = _RING[0] + (_RING[1] - _RING[0]) * height.clamp(0, 1)
+    flat, up = radius.flatten(), (height / radius.clamp(min=0.1)).flatten()
+    above = up > -0.35
+    ring = _RING[0] + (_RING[1] - _RING[0]) * up.clamp(0, 1)
     head = colours[(flat > 0.85) & (flat < ring) & above]
     around = colours[(flat > _FAR) & above]
-    direction = ((angle / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS).flatten()
     if len(head) < 4 * _COLOURS or len(around) < 4 * _COLOURS:
-        return farthest
+        return torch.ones(size)
     near, far = (torch.cdist(colours, _palette(some)).amin(1) for some in (head, around))
     like = (_DOUBT * near <= far).view(1, 1, *size)
-    inside = (flat < _INNER).view(1, 1, *size)
-    joined = _joined(inside, like | inside)[0, 0].flatten()
-    out = torch.full((DIRECTIONS,), _INNER).scatter_reduce(0, direction[joined], flat[joined], "amax")
-    wide = functional.max_pool1d(functional.pad(out[None], (1, 1), mode="circular"), 3, 1)
-    half = _SMOOTH // 2
-    smooth = functional.avg_pool1d(functional.pad(wide, (half, half), mode="circular"), _SMOOTH, 1)[0]
-    return torch.minimum(smooth, farthest)
-
-
-def cells_for(height: int, width: int) -> tuple[int, int, float]:
-    """Rows and columns of the cells that are looked at, and how many pixels one has."""
-    cell = max(1.0, max(height, width) / _SIDE)
-    return max(1, round(height / cell)), max(1, round(width / cell)), cell
+    aside = (radius.square() - height.square()).clamp(min=0).sqrt()
+    body = (height < -0.8) & (aside < _NECK - _SLOPE * (height + 1).clamp(max=0))
+    inside = ((radius < _INNER) | body)[None, None]
+    joined = _joined(inside, (like & (radius < _FARTHEST)) | inside).float()
+    closed = -functional.max_pool2d(-functional.max_pool2d(joined, 5, 1, 2), 5, 1, 2)
+    return functional.avg_pool2d(functional.pad(closed, (1,) * 4, mode="replicate"), 3, 1)[0, 0]
 
 
 def _perceived(colours: torch.Tensor) -> torch.Tensor:
