@@ -11,6 +11,7 @@ import torch
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import LEFT_EYE, LEFT_UPPER_LID, RIGHT_EYE
 from emo_cli.chart.head import flattened
+from emo_cli.chart.openings import opening
 from emo_cli.chart.sheet import LARGE
 from emo_cli.face.landmarks import triangles
 from emo_cli.portrait import Portrait
@@ -71,6 +72,31 @@ def test_a_closed_lid_is_clean_skin_whatever_stands_above_the_eye(codec: FlowCod
     lid = frame[edge : edge + 3, min(left, right) : max(left, right)].mean(-1)
     assert lid.min() > 0.75 * np.mean(SKIN)
     assert lid.std() < 0.06 * np.mean(SKIN)
+
+
+def test_a_clean_lid_keeps_the_skin_of_the_photo(codec: FlowCodec) -> None:
+    photo = of_skin(small_rig().mean, EYES)
+    image = photo.image.copy()
+    top, bottom = (int(photo.landmarks[p, 1]) for p in (257, 386))
+    stripes = 5 * (np.arange(image.shape[1]) // 6 % 2)[None, :, None]
+    image[top - 8 : bottom] = image[top - 8 : bottom] - stripes * (image[top - 8 : bottom] == SKIN)
+    frame = drawn(codec, replace(photo, image=image), motion(codec, lids=[1.0]))
+    left, right = sorted(int(photo.landmarks[p, 0]) for p in (384, 387))
+    lid = frame[bottom, left:right].mean(-1)
+    assert np.ptp(lid - np.linspace(lid[0], lid[-1], len(lid))) > 2
+
+
+def test_lips_that_open_wide_have_round_corners() -> None:
+    along = torch.linspace(0, 10, 11)
+    bent = torch.sin(torch.linspace(0, torch.pi, 11))
+    lips = [torch.stack([along, side * bent], 1) for side in (-0.1, 0.1, -3.0, 3.0)]
+    sides = tuple(range(11)), tuple(range(11, 22))
+    closed, wide = (torch.cat(pair)[None] for pair in (lips[:2], lips[2:]))
+    rest = opening(closed, *sides)
+    still, straight, rounded = opening(closed, *sides, rest), opening(wide, *sides), opening(wide, *sides, rest)
+    assert torch.equal(still.lower, rest.lower)
+    assert rounded.lower[0, 2] > 1.3 * straight.lower[0, 2]
+    assert rounded.lower[0, 32] == pytest.approx(straight.lower[0, 32], abs=0.05)
 
 
 def test_lashes_are_a_dark_line_along_the_closed_lid(codec: FlowCodec) -> None:

@@ -18,7 +18,7 @@ from emo_cli.errors import FaceError, UsageError
 from emo_cli.face import Box, Detection, Face, FaceFinder
 from emo_cli.face.finder import tilt
 from emo_cli.face.found import overlap
-from emo_cli.face.landmarks import FACE_OVAL
+from emo_cli.face.landmarks import FACE_OVAL, NOSE_TIP
 from emo_cli.photo import decode as decode_photo
 from emo_cli.photo import label, read_bytes
 
@@ -33,6 +33,7 @@ ROOM = 1.25  # a crop holds the face with at least this much room, even where th
 SMALLEST_OUTPUT = 64
 # How far the region of motion reaches from the face's middle, in times the face oval: hair, ears, neck.
 REACH_UP, REACH_DOWN, REACH_ASIDE = 1.9, 1.5, 1.5
+FRONTAL, REACH_BEHIND = 0.2, 1.2  # a nose further aside shows the back of the head: so much further by its offset
 SOFTNESS = 0.07  # blur of the mask's edge, in heights of the face
 COVERED = 0.1  # share of motion from which on the frame replaces the photo
 SEAM = 0.06  # width of the faded border where the crop meets the rest of the photo, in sides of the crop
@@ -312,7 +313,10 @@ def _mask(landmarks: np.ndarray, size: int) -> np.ndarray:
     middle = (low + high) / 2
     outward = level - middle
     reach = np.where(outward[:, 1] < 0, REACH_UP, REACH_DOWN)
-    outline = (middle + outward * np.stack([np.full_like(reach, REACH_ASIDE), reach], 1)) @ turn.T
+    nose = float((landmarks[NOSE_TIP, :2] @ turn - middle)[0] / max((high - low)[0] / 2, 1e-6))  # -1..1
+    behind = outward[:, 0] * nose < 0
+    aside = REACH_ASIDE + behind * REACH_BEHIND * max(abs(nose) - FRONTAL, 0.0)
+    outline = (middle + outward * np.stack([aside, reach], 1)) @ turn.T
     drawn = Image.new("L", (size, size), 0)
     ImageDraw.Draw(drawn).polygon([(float(x), float(y)) for x, y in outline], fill=255)
     soft = drawn.filter(ImageFilter.GaussianBlur(SOFTNESS * float(high[1] - low[1])))

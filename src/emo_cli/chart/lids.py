@@ -1,6 +1,7 @@
 """Closing eyes: the skin of the lids and the line of the lashes, drawn, as no photo of open eyes shows them.
 
-Stretching the little skin that an open eye shows over the whole eye smears lashes, folds and the rims of glasses.
+Stretching the little skin that an open eye shows over the whole eye smears lashes, folds and the rims of glasses; where
+it shows them, drawn skin takes its place, and where it is clean, most of it stays.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ _RINGS: dict[tuple[int, ...], tuple[_Ring, _Ring]] = {
         ((341, 256, 252, 253, 254, 339, 255), (453, 452, 451, 450, 449, 448, 261)),
     ),
 }
-_BEYOND = 0.35  # of the way from ring to ring: where the skin's colour is taken, clear of folds and lashes
+_BEYOND = (0.08, 0.35)  # of the way from ring to ring, above and below: where skin's colour is taken, clear of lashes
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
 _STARTS, _DRAWN = 0.12, 0.5  # shares of a closing eye between which the drawn lid appears
 _DARKEST = 0.72  # of the skin below the eye: rims of glasses and brows above are darker than any lid
+_SMEARED = (0.06, 0.3)  # how much darker or lighter than a lid stretched skin must be to be covered by one
+_MIXED = 0.35  # how much of the drawn lid there is where the stretched skin is clean
 _VAULT = 0.08  # how much lighter the middle of a lid is than its edges
 _RIM = (0.05, 0.18)  # centimetres under a closed eye where the wet rim of the lower lid is covered
 _LASHES_UP, _LASHES_DOWN = 0.05, 0.1  # centimetres: width of the lash line to both sides
@@ -76,7 +79,9 @@ class Lids:
         above, below = self._along(self.above, share), self._along(self.below, share)
         vault = _VAULT * (torch.sin(torch.pi * place) - 0.5)  # the lid is round: lit in its middle
         colour = torch.lerp(above, below, 0.6 * place[:, None]) * (1 + vault[:, None])
-        skin = torch.lerp(skin, colour.view(skin.shape), drawn)
+        colour = colour.view(skin.shape)
+        unlike = (1 - skin.mean(1, keepdim=True) / colour.mean(1, keepdim=True).clamp(min=1)).abs()
+        skin = torch.lerp(skin, colour, drawn * (_MIXED + (1 - _MIXED) * smooth_step(unlike, *_SMEARED)))
         rim = (1 - smooth_step(-share.below / self.centimetre, *_RIM)) * (1 - share.over) * self._ends(share)
         rim = rim * (self.share * smooth_step(closed, 0.75, 1.0))[:, None]
         return torch.lerp(skin, below.view(skin.shape), rim.view(drawn.shape))
@@ -122,9 +127,9 @@ def fit_lids(sheet: Sheet) -> tuple[Lids, Lids]:
 def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
     rings = _RINGS[upper]
     centimetre = 1 / sheet.similarity.scale
-    below = _skin(sheet, *rings[1], centimetre)
+    below = _skin(sheet, *rings[1], _BEYOND[1], centimetre)
     light = below.mean(1, keepdim=True).amin(-1, keepdim=True)
-    above = _skin(sheet, *rings[0], centimetre)
+    above = _skin(sheet, *rings[0], _BEYOND[0], centimetre)
     above = above * (_DARKEST * light / above.mean(1, keepdim=True)).clamp(min=1.0)
     lashes, darkness = _lashes(sheet, index, below.mean((0, 2, 3)), centimetre)
     width = float(sheet.openings[index].gap) / centimetre
@@ -146,9 +151,11 @@ def _crest(sheet: Sheet, index: int, upper: tuple[int, ...], ring: tuple[int, ..
     return curve(along, functional.pad(height, (1, 1)))[0] / rest.length
 
 
-def _skin(sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], centimetre: float) -> torch.Tensor:
+def _skin(
+    sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], part: float, centimetre: float
+) -> torch.Tensor:
     """Smooth colours (1, 3, 1, 7) of the skin outside a ring of points, whatever lies on single pixels of it."""
-    places = torch.lerp(sheet.screen[list(ring)], sheet.screen[list(beyond)], _BEYOND)
+    places = torch.lerp(sheet.screen[list(ring)], sheet.screen[list(beyond)], part)
     near = torch.linspace(-0.18, 0.18, 5) * centimetre
     around = torch.stack(torch.meshgrid(near, 0.6 * near, indexing="ij"), -1).view(-1, 1, 2)
     seen = seen_at(sheet, (places + around)[None])[0].median(1).values  # (3, 7)

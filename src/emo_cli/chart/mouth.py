@@ -27,7 +27,9 @@ _TOOTH_WHITE = 0.45  # of white: what is darker inside an open mouth is no tooth
 _LOWER_LIGHT = 0.85  # the lower teeth stand in the lips' shadow
 _BEHIND = 0.25  # centimetres by which the drawn tongue and teeth lie lower where the photo has its own lower teeth
 _GROWN = 1.4  # how much longer the photo's own teeth may get
-_BACK = 0.55  # how much darker the teeth at the sides are, which lie deep in the mouth
+_BACK = 0.45  # how much darker the teeth at the sides are, which lie deep in the mouth
+_CORNER, _CHEEK = 0.14, 0.45  # of the way between the corners: there the cheek's inside shows, between deep and floor
+_DARK = 0.38  # how much darker the throat is far from both lips
 _COLUMNS = 13
 _TONGUE = 1.4  # how much lighter than dark teeth of the photo the drawn tongue may be
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
@@ -154,6 +156,8 @@ class Interior:
         low = 1 - smooth_step(share.below / centimetre / (_FLOOR_REACH + _FLOOR_GROWS * height), 0.0, 1.0)
         low = (_FLOOR_SEEN * low).view(frames, 1, *size)
         colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low)
+        far = smooth_step(share.above / centimetre, 0.1, 1.0) * smooth_step(share.below / centimetre, 0.3, 1.2)
+        colour = colour * (1 - _DARK * far).view(frames, 1, *size)
         opened = self._opened(sheet, points)
         along = sheet.openings[0].local(rigid)[0]
         upper, lower = sheet.openings[0].edges(along)
@@ -170,8 +174,12 @@ class Interior:
                 picture.expand(frames, -1, -1, -1), _normalised(places, box).view(frames, *size, 2),
                 "bilinear", "zeros", align_corners=False,
             )  # fmt: skip
-            back = bright * (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6)).view(frames, 1, *size)
+            back = (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6)).view(frames, 1, *size)
+            back = bright * back ** self.warmth[:, None, None]
             colour = layer[:, :3] * shown * back * self.light[:, None, None] + colour * (1 - layer[:, 3:] * shown)
+        cheek = torch.lerp(self.deep, self.floor, _CHEEK)[:, None, None]
+        corner = smooth_step(torch.minimum(share.along, 1 - share.along), 0.0, _CORNER).view(frames, 1, *size)
+        colour = torch.lerp(cheek, colour, corner)
         shade = _shade(share, centimetre).view(frames, 1, *size)
         return colour * shade ** self.warmth[:, None, None]
 
@@ -337,5 +345,5 @@ def _shade(share: Shares, centimetre: float) -> torch.Tensor:
     """Light (frames, n) inside the lips: less under the upper lip and towards the corners."""
     under = 0.72 + 0.28 * smooth_step(share.above / centimetre, -0.05, 0.35)
     over = 0.82 + 0.18 * smooth_step(share.below / centimetre, -0.05, 0.25)
-    side = 1 - 0.4 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
+    side = 1 - 0.25 * (2 * share.along.clamp(0, 1) - 1).abs() ** 3
     return under * over * side

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from emo_cli.chart.head import smooth_step
+
 _SAMPLES = 65
+_ROUND = (0.08, 0.35)  # by so many of its lengths an opening must be wider than at rest for its corners to be round
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,24 @@ class Shares:
     over: torch.Tensor
 
 
-def opening(points: torch.Tensor, upper: tuple[int, ...], lower: tuple[int, ...]) -> Opening:
-    """Edges of an opening from screen points (frames, n, 2); both lists run from corner to corner."""
+def opening(
+    points: torch.Tensor, upper: tuple[int, ...], lower: tuple[int, ...], rest: Opening | None = None
+) -> Opening:
+    """Edges of an opening from screen points (frames, n, 2); both lists run from corner to corner.
+
+    Lips that open wider than they are at `rest` have round corners then; lids have not, and get no `rest`.
+    """
     origin = points[:, upper[0]]
     way = points[:, upper[-1]] - origin
     length = way.norm(dim=-1)
     axis = way / length[:, None]
     frame = Opening(origin, axis, length, length[:, None], length[:, None])
-    edges = (curve(*frame.local(points[:, list(side)])) for side in (upper, lower))
-    return Opening(origin, axis, length, *edges)
+    sides = [frame.local(points[:, list(side)]) for side in (upper, lower)]
+    share = None
+    if rest is not None:
+        wider = (sides[1][1] - sides[0][1]).amax(1) / length - (rest.lower - rest.upper).amax() / rest.length
+        share = smooth_step(wider, *_ROUND)
+    return Opening(origin, axis, length, *(curve(along, height, share) for along, height in sides))
 
 
 def shares(edge: Opening, pixels: torch.Tensor, softness: float) -> Shares:
@@ -94,17 +106,22 @@ def shares(edge: Opening, pixels: torch.Tensor, softness: float) -> Shares:
     return Shares(along, height, above, below, covered.clamp(min=0) * ends, over)
 
 
-def curve(along: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
-    """Smooth heights (frames, 65) at equal steps through knots (frames, knots): cubic Hermite, limited slopes."""
+def curve(along: torch.Tensor, height: torch.Tensor, share: torch.Tensor | None = None) -> torch.Tensor:
+    """Smooth heights (frames, 65) at equal steps through knots (frames, knots): cubic Hermite, limited slopes.
+
+    share: (frames,) 0 .. 1, how far the ends are as steep as a circle's.
+    """
     knots = along.shape[1]
     along = torch.cummax(along, 1).values + torch.arange(knots, device=along.device) * 1e-4
     along = (along - along[:, :1]) / (along[:, -1:] - along[:, :1])
+    at = torch.linspace(0, 1, _SAMPLES, device=along.device).expand(len(along), -1)
+    if share is not None:
+        along, at = _as_angles(along, share), _as_angles(at, share)
     step, rise = along.diff(dim=1), height.diff(dim=1)
     slope = rise / step
     inner = (slope[:, :-1] * step[:, 1:] + slope[:, 1:] * step[:, :-1]) / (step[:, 1:] + step[:, :-1])
     tangent = torch.cat([slope[:, :1], inner, slope[:, -1:]], 1)
-    at = torch.linspace(0, 1, _SAMPLES, device=along.device).expand(len(along), -1).contiguous()
-    right = torch.searchsorted(along.contiguous(), at).clamp(1, knots - 1)
+    right = torch.searchsorted(along.contiguous(), at.contiguous()).clamp(1, knots - 1)
     left = right - 1
     width = step.gather(1, left)
     t = ((at - along.gather(1, left)) / width).clamp(0, 1)
@@ -112,6 +129,12 @@ def curve(along: torch.Tensor, height: torch.Tensor) -> torch.Tensor:
     leave, arrive = tangent.gather(1, left) * width, tangent.gather(1, right) * width
     change = stop - start
     return start + t * (leave + t * (3 * change - 2 * leave - arrive + t * (leave + arrive - 2 * change)))
+
+
+def _as_angles(part: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Parts 0..1 of a way (frames, n), and by `share` (frames,) of the half circle above it."""
+    angle = torch.acos((1 - 2 * part).clamp(-1, 1)) / torch.pi
+    return torch.lerp(part, angle, share[:, None])
 
 
 def behind(rest: Opening, edge: Opening, pixels: Shares, rigid: torch.Tensor, slack: float) -> torch.Tensor:
