@@ -147,7 +147,7 @@ def _compose(
     Each pixel shows the skin above the opening's seam, the skin below it, or what is inside.
     """
     sheet, lists = easel.sheet, OPENINGS[index]
-    edge = opening(moved.screen, *lists, sheet.openings[0] if index == 0 else None)
+    edge = opening(moved.screen, lists[0], lists[1], sheet.openings[0] if index == 0 else None)
     loop = [*lists[0], *lists[1]]
     box = _box_of(moved.screen[:, loop], sheet.cell, _FLAP + 3, base.shape[-2:])
     rows, columns = box.inner().pixels(sheet.cell, *sheet.image.shape[:2])
