@@ -78,20 +78,22 @@ def test_killed_again_and_again_a_batch_ends_with_the_same_videos(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_batch_that_is_asked_to_stop_does_so_and_goes_on_later(
-    tmp_path: Path, words: list[str | Path], whole: dict[str, str], number: signal.Signals
+    tmp_path: Path, words: list[str | Path], whole: dict[str, str]
 ) -> None:
-    process = begun(words, tmp_path)
-    until(lambda: any(tmp_path.glob(".ben.emo-*/segment-*")), process)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert json.loads(out.splitlines()[0])["status"] == "done"
-    assert list((tmp_path / ".emo-batch" / "claims").iterdir()) == []
-    assert [json.loads(line)["status"] for line in (tmp_path / "report.jsonl").read_text().splitlines()] == [
-        "done", "left", "left",
-    ]  # fmt: skip
+    def segments() -> int:
+        return len(list(tmp_path.glob(".ben.emo-*/segment-*")))
+
+    for number, first in ((signal.SIGTERM, "done"), (signal.SIGINT, "skipped")):
+        before, process = segments(), begun(words, tmp_path)
+        until(lambda before=before: segments() > before, process)  # type: ignore[misc]
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + number
+        assert json.loads(out.splitlines()[0])["status"] == first
+        assert list((tmp_path / ".emo-batch" / "claims").iterdir()) == []
+        told = [json.loads(line)["status"] for line in (tmp_path / "report.jsonl").read_text().splitlines()]
+        assert told == [first, "left", "left"]
     assert batch(*words, tmp_path).ends == ["skipped", "done", "done"]
     assert videos(tmp_path) == whole
 
