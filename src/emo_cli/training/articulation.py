@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo_cli.face.pose import steadied
 from emo_cli.sound.encoders import CURVES as CURVES
 from emo_cli.training.phones import PHONES, VOWELS, Phone
 
@@ -145,15 +146,9 @@ def to_frames(articulation: Articulation, fps: float) -> NDArray[np.float32]:
 
 def smooth(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Gaussian smoothing along the first axis, `sigma` in rows; the ends are held."""
-    reach = int(np.ceil(3 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
     if len(values) == 0:
         return values
-    columns = values.reshape(len(values), -1)
-    padded = np.pad(columns, ((reach, reach), (0, 0)), mode="edge")
-    result = np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=1)
-    return result.reshape(values.shape)
+    return steadied(values.reshape(len(values), -1), sigma).reshape(values.shape)
 
 
 def _target_table() -> NDArray[np.float64]:
