@@ -68,6 +68,16 @@ def test_the_layers_together_are_the_photo() -> None:
     assert layers.cover[0, 0, 10, 10] == 0
 
 
+def test_the_layers_of_a_large_photo_are_the_photo_too() -> None:
+    photo, person = round_head()
+    large = torch.nn.functional.interpolate(levels(photo.image), (1600, 1600), mode="nearest")
+    layers = parted(large, edged(person))
+    together = layers.person + (1 - layers.cover) * layers.still
+    torch.testing.assert_close(together, large, atol=1e-3, rtol=0)
+    assert layers.cover[0, 0, 800, 800] == 1
+    assert layers.cover[0, 0, 40, 40] == 0
+
+
 def test_no_motion_is_exactly_the_photo_whoever_is_believed_to_be_in_it(codec: FlowCodec) -> None:
     photo, person = round_head()
     still = motion(codec, pose=[0.0, 0.0, 0.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ _HEAD, _UNSURE = 1.6, 0.15  # mean doubt within so many radii of the face from w
 _TRUST = (12.0, 45.0)  # levels of 255 by which person and background differ: colours say nothing .. all about the edge
 _SEAM = 0.012  # of the longer side: width in which the true background passes into the continued one
 _SIDE = 256  # cells along the longer side on which the nearest background is looked for
+_FINEST = 1024  # pixels along the longer side at which the background is continued and edges are found
 _MIRRORED = 0.12  # of the longer side: that far behind the edge the background is its mirror image, further in smooth
 
 
@@ -55,20 +57,28 @@ def believed(photo: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 def parted(photo: torch.Tensor, belief: torch.Tensor) -> Backdrop:
     """Part a photo (1, 3, height, width), 0..255, into person and background by a belief (rows, columns), 0..1."""
-    size = photo.shape[2:]
     seam = 2 * round(_SEAM * max(belief.shape) / 2) + 1
     person = functional.max_pool2d((belief[None, None] >= _SURE_NOT).float(), seam, 1, seam // 2)
     soft = person
     for _ in range(2):
         soft = functional.avg_pool2d(functional.pad(soft, (seam // 2,) * 4, mode="replicate"), seam, 1)
-    person, soft, belief = (
-        functional.interpolate(plane, size, mode="bilinear", align_corners=False)
-        for plane in (person, soft, belief[None, None])
-    )
-    continued = continued_behind(photo, (person < 0.01).float())
-    cover = _matted(photo, belief, continued)
-    still = torch.lerp(photo, continued, smooth_step(soft, 0.0, 0.5))
+    factor = min(1.0, _FINEST / max(photo.shape[2:]))  # what is behind a head need not be finer
+    size = [max(1, round(side * factor)) for side in photo.shape[2:]]
+    small = photo if factor == 1 else functional.interpolate(photo, size, mode="area")
+    person, soft, belief = (_fitted(plane, size) for plane in (person, soft, belief[None, None]))
+    continued = continued_behind(small, (person < 0.01).float())
+    cover = _matted(small, belief, continued)
+    share = smooth_step(soft, 0.0, 0.5)
+    continued, cover, share = (_fitted(plane, photo.shape[2:]) for plane in (continued, cover, share))
+    still = torch.lerp(photo, continued, share)
     return Backdrop(photo - (1 - cover) * still, cover, still)
+
+
+def _fitted(plane: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """A plane (1, channels, rows, columns) at another size."""
+    if list(plane.shape[2:]) == list(size):
+        return plane
+    return functional.interpolate(plane, list(size), mode="bilinear", align_corners=False)
 
 
 def swept(cover: torch.Tensor, field: HeadField, pivot: torch.Tensor) -> torch.Tensor:
