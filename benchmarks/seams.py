@@ -47,19 +47,23 @@ def opacity(framed: Portrait) -> np.ndarray:
 
 def steps(framed: Portrait, frame: np.ndarray, covered: np.ndarray) -> Steps:
     """Measure one frame of the model, pasted back; covered: `opacity` of the portrait."""
-    change = framed.compose(frame).astype(float) - framed.photo
-    lines = [_across(change, covered, level) for level in np.arange(LINES) / LINES]
-    return Steps(lines[0], max(lines), float(np.abs(change[covered == 0]).max(initial=0)))
+    change = framed.compose(frame).astype(np.float32) - framed.photo
+    untouched = float(np.abs(change[covered == 0]).max(initial=0))
+    # Nothing changes beyond what is covered.
+    near = tuple(slice(max(0, where.min() - 1), where.max() + 2) for where in np.nonzero(covered))
+    change, covered = change[near], covered[near]
+    added = [np.abs(np.diff(change, axis=axis)).mean(2) for axis in (0, 1)]
+    lines = [_across(added, covered, level) for level in np.arange(LINES) / LINES]
+    return Steps(lines[0], max(lines), untouched)
 
 
-def _across(change: np.ndarray, covered: np.ndarray, level: float) -> float:
-    """Mean added step between neighbours of which one is covered by more than `level` and the other is not."""
-    found = []
-    for axis in (0, 1):
-        one, other = (np.delete(covered, place, axis) > level for place in (-1, 0))
-        step = np.abs(np.diff(change, axis=axis)).mean(2)
-        found.append(step[one != other])
-    values = np.concatenate(found)
+def _across(added: list[np.ndarray], covered: np.ndarray, level: float) -> float:
+    """Mean added step between neighbours of which one is covered by more than `level` and the other is not.
+
+    added: steps between neighbours down and across, (H - 1, W) and (H, W - 1).
+    """
+    inside = covered > level
+    values = np.concatenate([step[np.diff(inside, axis=axis)] for axis, step in enumerate(added)])
     return float(values.mean()) if len(values) else 0.0
 
 
