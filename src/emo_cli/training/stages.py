@@ -65,7 +65,6 @@ MINI = Preset(
     family=Family(
         name="mini",
         steps=4,
-        guidance=1.5,
         noise_correlation=0.9,
         threads=1,
         controls=("steps", "guidance", "motion", "expression", "lips", "speed"),
