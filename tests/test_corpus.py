@@ -124,7 +124,7 @@ def test_what_is_said_evenly_is_mostly_sung() -> None:
 
 
 def test_a_folder_without_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="write_corpus"):
+    with pytest.raises(InputError, match="emo dataset synthesise"):
         load(tmp_path, "train")
 
 

@@ -139,7 +139,7 @@ def test_a_few_steps_lower_the_error_and_the_model_moves(data: Path, tmp_path: P
     assert isinstance(trained.codec, FlowCodec) and isinstance(mini.codec, FlowCodec)
     assert torch.equal(trained.codec.mean, mini.codec.mean)
     canvas = Canvas(trained.codec.reference(trained.codec.mean[None]), None)
-    sound = torch.randn(16, 10, 160, generator=torch.Generator().manual_seed(0))
+    sound = torch.randn(16, 10, mini.sound_encoder.width, generator=torch.Generator().manual_seed(0))
     (motion,) = trained.motions(canvas, np.zeros((8, 8), np.float32), sound, Settings(steps=1))
     assert motion.latents.shape == (16, 49, 8, 8) and bool(torch.isfinite(motion.latents).all())
     assert not torch.equal(trained.backbone.conv_out.weight, mini.backbone.conv_out.weight)
