@@ -44,7 +44,8 @@ def test_all_stages_lead_to_a_model_that_moves(model: Path) -> None:
     pipeline = EmoPipeline.from_pretrained(model)
     face = random_reference(small_rig(), 1, torch.Generator().manual_seed(0))
     canvas = Canvas(pipeline.codec.reference(face), None)
-    motions = list(pipeline.motions(canvas, np.zeros((8, 8), np.float32), torch.randn(20, 10, pipeline.sound_encoder.width), Settings()))
+    sound = torch.randn(20, 10, pipeline.sound_encoder.width)
+    motions = list(pipeline.motions(canvas, np.zeros((8, 8), np.float32), sound, Settings()))
     assert sum(len(motion.latents) for motion in motions) == 20
     assert torch.cat([motion.pose for motion in motions]).std() > 0.1
 
