@@ -255,8 +255,7 @@ class EmoPipeline:
 
     def _room(self, settings: Settings) -> Room:
         """What goes through at once where nobody has planned it."""
-        halves = settings.at_once.halves and self.family.chaining == "blend"
-        return Room(self.backbone.device, replace(settings.at_once, halves=halves))
+        return Room(self.backbone.device, settings.at_once.within(self.family))
 
     def _scene(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -80,9 +80,8 @@ class Loaded:
         """What was tried before is remembered: the same room for pictures of the same size."""
         before = self._room and self._room[1]
         if self._room is None or self._room[0] != size:
-            at_once = ONE_WINDOW if plan is None else AtOnce(plan.windows, plan.halves == 2)
-            if pipeline.family.chaining != "blend":
-                at_once = replace(at_once, halves=False)  # its halves of guidance go one after another anyhow
+            planned = ONE_WINDOW if plan is None else AtOnce(plan.windows, plan.halves == 2)
+            at_once = planned.within(pipeline.family)
             waits = (plan is not None and plan.offloaded) or (before is not None and before.offloaded)
             can_wait = memory.may_wait(way.place) and not (waits or way.compile)
             wait = partial(let_wait, pipeline, way.place.device) if can_wait else None

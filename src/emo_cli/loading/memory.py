@@ -28,6 +28,7 @@ from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.codec import PictureCodec
 from emo_cli.networks.unet import Conditions, Reference, UNet
 from emo_cli.pipeline import EmoPipeline
+from emo_cli.segments.scene import ONE_WINDOW
 
 RESERVE = 0.1  # share of the memory that stays free: allocators leave gaps
 MOST_WINDOWS, MOST_PICTURES = 8, 4
@@ -74,7 +75,7 @@ def need(pipeline: EmoPipeline, size: int, dtype: torch.dtype) -> Need:
     picture = _picture(pipeline, codec, size, dtype) if isinstance(codec, PictureCodec) else size * size * 3 * 4
     waiting = sum(value.numel() for network in layered for value in network.state_dict().values()) * dtype.itemsize
     resident = weights - waiting + sum(offload.resident(network, dtype) for network in layered)
-    most = 2 if pipeline.family.chaining == "blend" else 1
+    most = 2 if ONE_WINDOW.within(pipeline.family).halves else 1
     return Need(weights, _call(pipeline, size, dtype), picture, most=most, resident=resident)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,10 @@ class AtOnce:
 
     windows: int = 1
     halves: bool = True
+
+    def within(self, family: Family) -> AtOnce:
+        """The same for a family: where clips follow one another instead of blending, so do the halves."""
+        return replace(self, halves=self.halves and family.chaining == "blend")
 
 
 ONE_WINDOW = AtOnce()

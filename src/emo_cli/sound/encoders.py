@@ -12,7 +12,7 @@ from torch import nn
 
 from emo_cli.sound.acoustics import CEPSTRA, PhoneEvidence
 from emo_cli.sound.acoustics import WIDTH as EVIDENCE
-from emo_cli.sound.mel import BINS, log_mel_pieces, scaled, zero_point
+from emo_cli.sound.mel import BINS, CHUNK, log_mel_pieces, scaled, zero_point
 from emo_cli.sound.melody import PITCHES, Melody
 from emo_cli.sound.melody import WIDTH as MELODY
 from emo_cli.stored import StoredNetwork, recorded
@@ -25,7 +25,7 @@ PHONES = (
 """The mouth shapes of speech in the order of Heard.phones; sounds that look alike share one: p is p, b and m."""
 CURVES = ("jaw", "wide", "round", "funnel", "close", "labiodental", "upper", "lower", "tongue", "press")
 """How a talking mouth moves, in the order of Heard.curves."""
-_CHUNK = 1500  # rows of 20 ms encoded at once, so that memory does not grow with the sound
+_CHUNK = CHUNK // 2  # rows of 20 ms encoded at once, so that memory does not grow with the sound
 
 
 class SoundEncoder(Protocol):
@@ -159,7 +159,7 @@ class MiniHearing(StoredNetwork):
         for part in log_mel_pieces(waveform):
             mel.add(part)
         shift = zero_point(mel)
-        mean, usual = self._cepstral_mean(mel, shift), self._usual_pitch(mel, shift)
+        mean, usual = self._of_the_whole(mel, shift)
         count = len(mel) // 2
         for start, stop in runs(count, _CHUNK):
             first, last = max(0, start - self.context), min(count, stop + self.context)
@@ -171,23 +171,18 @@ class MiniHearing(StoredNetwork):
         """Some rows of a recording's mel spectrum, (1, rows, 64), where this network computes."""
         return scaled(torch.from_numpy(mel[start:stop]), shift).to(self.phone_head.weight)[None]
 
-    def _cepstral_mean(self, mel: Tape, shift: torch.Tensor) -> torch.Tensor | None:
-        """(13,): of the whole recording, if this network asks for evidence."""
-        if self.evidence is None:
-            return None
+    def _of_the_whole(self, mel: Tape, shift: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """A recording's cepstral mean (13,) and its usual pitch, each if this network asks for it."""
         total = torch.zeros(CEPSTRA, dtype=torch.float64)
-        for start, stop in runs(len(mel), 2 * _CHUNK):
-            total += self.evidence.cepstra(self._normalised(mel, shift, start, stop))[0].sum(0).double().cpu()
-        return (total / len(mel)).to(self.phone_head.weight)
-
-    def _usual_pitch(self, mel: Tape, shift: torch.Tensor) -> torch.Tensor | None:
-        """Of the whole recording, if this network tells the melody."""
-        if self.melody is None:
-            return None
         census = torch.zeros(PITCHES, device=self.phone_head.weight.device)
-        for start, stop in runs(len(mel), 2 * _CHUNK):
-            census = census + self.melody.census(self._normalised(mel, shift, start, stop))
-        return self.melody.usual(census)
+        for start, stop in runs(len(mel), CHUNK):
+            piece = self._normalised(mel, shift, start, stop)
+            if self.evidence is not None:
+                total += self.evidence.cepstra(piece)[0].sum(0).double().cpu()
+            if self.melody is not None:
+                census += self.melody.census(piece)
+        mean = None if self.evidence is None else (total / len(mel)).to(self.phone_head.weight)
+        return mean, None if self.melody is None else self.melody.usual(census)
 
     def hear(self, waveform: Waveform, frames: int, fps: float) -> Features:
         """Samples at 16 kHz -> (frames, tokens, width).

@@ -67,20 +67,20 @@ def act(utterance: Utterance, hearing: MiniHearing, rig: Rig, random: np.random.
     """Let the teacher speak an utterance with a head of its own; the sound is heard by the trained encoder."""
     mel = torch.from_numpy(utterance.mel.astype(np.float32))
     with torch.no_grad():
-        features = hearing.features(mel[None])[0].half()
+        features = hearing.features(mel[None])[0]
     spoken = speech.Articulation(
         utterance.curves.astype(np.float32), utterance.labels.astype(np.int64), utterance.loudness.astype(np.float32)
     )
     style = float(random.choice(STYLES))
     curves = torch.from_numpy(speech.livelier(speech.to_frames(spoken, FPS), style))
-    melody = None if hearing.melody is None else hearing.melody(mel[None])[0].numpy()
+    melody = None if hearing.melody is None else features[:, hearing.inner :].numpy()
     head = head_motion(spoken.loudness, FPS, style, random, melody)
     frames = min(len(curves), len(head.pose))
     brows, smile = (torch.from_numpy(part[:frames]) for part in (head.brows, head.smile))
     weights = expression_weights(rig.names, curves[:frames], brows, smile)
     saccades, fixations = (torch.from_numpy(part[:frames]) for part in (head.gaze.saccades, head.gaze.fixations))
     return Take(
-        features=features,
+        features=features.half(),
         weights=weights,
         closure=curves[:frames, speech.CURVES.index("close")],
         pose=torch.from_numpy(head.pose[:frames]),
