@@ -24,7 +24,7 @@ from emo_cli import portrait, speech
 from emo_cli.checkpoints import echomimic, open_model
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.quality import PRESETS, Preset, Shortcuts, wanted
+from emo_cli.quality import SHARES, Preset, Shortcuts, wanted
 from emo_cli.segments.scene import Settings
 from emo_cli.weights import locate
 
@@ -126,7 +126,7 @@ def main() -> None:
         best, work = made(case, wanted(family, "best"))
         other = error(made(case, Preset(), 2)[0], best)
         print(f"{name:<11} {'best, another seed':<40} {1:10.2f} {other:7.3f}", flush=True)
-        presets = {word: wanted(family, word) for word in ("draft", "fast") if word in PRESETS.get(name, {})}
+        presets = {word: wanted(family, word) for word in ("draft", "fast") if word in SHARES.get(name, {})}
         for words, preset in {**presets, **{words: spelled(words) for words in chosen.tried}}.items():
             latents, less = made(case, preset)
             print(f"{name:<11} {words:<40} {less / work:10.2f} {error(latents, best):7.3f}", flush=True)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from emo_cli.networks.reuse import Reuse
 from emo_cli.networks.unet import Conditions
 from emo_cli.pipeline import EmoPipeline
-from emo_cli.quality import BEST, PRESETS, Preset, Shortcuts, preset, wanted
+from emo_cli.quality import BEST, SHARES, Preset, Shortcuts, preset, wanted
 from emo_cli.segments.scene import AtOnce
 from test_pipeline import latents, motions, sound
 from tiny_pipeline import tiny
@@ -85,13 +85,21 @@ def test_the_levels_above_the_depth_compute_in_every_step() -> None:
     assert len(counted) == 3
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "a-model-of-ones-own"])
+@pytest.mark.parametrize("name", [*SHARES, "a-model-of-ones-own"])
 def test_the_best_leaves_nothing_out(name: str) -> None:
     family = tiny("mini").family.with_changes(name=name)
     assert preset(family, "best") == BEST
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("steps", (1, 2, 4, 6, 30, 40))
+@pytest.mark.parametrize("name", SHARES)
+def test_a_word_never_asks_for_more_steps_than_the_model_itself(name: str, steps: int) -> None:
+    family = tiny("mini").family.with_changes(name=name, steps=steps)
+    draft, fast, best = (wanted(family, word).steps for word in ("draft", "fast", "best"))
+    assert draft is not None and fast is not None and 1 <= draft <= fast <= steps == best
+
+
+@pytest.mark.parametrize("name", SHARES)
 def test_a_draft_is_no_more_work_than_a_fast_one(name: str) -> None:
     family = tiny("mini").family.with_changes(name=name)
     draft, fast = preset(family, "draft"), preset(family, "fast")
@@ -126,6 +134,6 @@ def test_both_halves_of_guidance_give_the_same_frames_together_and_apart() -> No
 
 def test_what_the_user_asks_for_wins_over_the_word() -> None:
     family = tiny("mini").family
-    assert wanted(family, "draft") == Preset(2, family.guidance)
+    assert wanted(family.with_changes(steps=4), "draft") == Preset(2, family.guidance)
     assert wanted(family, "draft", steps=7, guidance=1.5) == Preset(7, 1.5)
     assert wanted(family, "best") == Preset(family.steps, family.guidance)

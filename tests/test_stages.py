@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from emo_cli.errors import InputError, UsageError
+from emo_cli.family import Family
 from emo_cli.networks.codec import Canvas
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
@@ -50,6 +51,11 @@ def test_all_stages_lead_to_a_model_that_moves(model: Path) -> None:
     assert torch.cat([motion.pose for motion in motions]).std() > 0.1
 
 
+def test_a_distilled_model_asks_for_half_the_steps_and_no_guidance(model: Path) -> None:
+    family = Family.load(model)
+    assert (family.steps, family.guidance) == (MINI.family.steps // 2, 1.0)
+
+
 def test_a_trained_model_is_small_enough_to_ship(model: Path) -> None:
     assert sum(path.stat().st_size for path in model.rglob("*") if path.is_file()) < 30e6
 
@@ -58,6 +64,7 @@ def test_one_stage_alone_starts_from_the_stage_before(model: Path, options: Trai
     with pytest.raises(InputError, match="hearing"):
         train(replace(options, out=tmp_path, stage="video"), _quiet)
     assert train(replace(options, stage="video"), _quiet) == model
+    assert Family.load(model) == MINI.family
 
 
 def test_a_run_that_goes_on_finds_its_takes_again(model: Path, options: TrainOptions) -> None:

@@ -30,7 +30,7 @@ from emo_cli.networks.codec import Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
-from emo_cli.quality import PRESETS, Quality, wanted
+from emo_cli.quality import SHARES, Quality, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.room import Room
 from emo_cli.segments.scene import Settings
@@ -369,7 +369,7 @@ def _unheard(pipeline: EmoPipeline, options: AnimateOptions, recipe: provenance.
     for control, asked in wished.items():
         if asked and control not in family.controls:
             yield f"The model {family.name} has no control over --{control}; your wish has no effect."
-    if options.quality != "best" and family.name not in PRESETS:
+    if options.quality != "best" and family.name not in SHARES:
         yield f"The model {family.name} has no preset called {options.quality}; it is made at its best."
     if recipe.fps != family.fps:
         change = "shown twice" if recipe.fps > family.fps else "left out"

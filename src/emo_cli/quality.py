@@ -49,11 +49,12 @@ class Preset:
 
 BEST = Preset()
 # Fewer steps alone: no other shortcut gave less error for the same work (benchmarks/quality.py).
-PRESETS: Mapping[str, Mapping[Quality, Preset]] = {
-    "mini": {"draft": Preset(2), "fast": Preset(3)},
-    "echomimic": {"draft": Preset(10), "fast": Preset(20)},
-    "hallo": {"draft": Preset(12), "fast": Preset(20)},
+SHARES: Mapping[str, Mapping[Quality, float]] = {
+    "mini": {"draft": 0.5, "fast": 0.75},
+    "echomimic": {"draft": 1 / 3, "fast": 2 / 3},
+    "hallo": {"draft": 0.3, "fast": 0.5},
 }
+"""How many of a model's own steps are made; few-step weights of a family keep few of their few."""
 
 
 def wanted(family: Family, quality: Quality, steps: int | None = None, guidance: float | None = None) -> Preset:
@@ -65,4 +66,5 @@ def wanted(family: Family, quality: Quality, steps: int | None = None, guidance:
 
 def preset(family: Family, quality: Quality) -> Preset:
     """What a word means for a family; a family without presets is always at its best."""
-    return PRESETS.get(family.name, {}).get(quality, BEST)
+    share = SHARES.get(family.name, {}).get(quality)
+    return BEST if share is None else Preset(max(1, round(share * family.steps)))
