@@ -66,10 +66,11 @@ def _fill(
     values = top.new_zeros(frames, height, width, offset.shape[-1], dtype=offset.dtype)
     frame, y, x = (top >= 0).nonzero(as_tuple=True)
     triangle = top[frame, y, x] % count
-    plane = across[frame, triangle]
-    centre_x, centre_y = x + 0.5, y + 0.5
-    second = (plane[:, 0] * centre_x + plane[:, 1] * centre_y + plane[:, 2]).clamp(0, 1)[:, None]
-    third = (plane[:, 3] * centre_x + plane[:, 4] * centre_y + plane[:, 5]).clamp(0, 1)[:, None]
-    corners = offset[frame, triangle]  # (cells, 3, values)
-    values[frame, y, x] = corners[:, 0] * (1 - second - third) + corners[:, 1] * second + corners[:, 2] * third
+    first = offset[:, :, 0]
+    # Per triangle, what each value is at the origin, and how it rises to the right and down.
+    a, b, c = first, offset[:, :, 1] - first, offset[:, :, 2] - first
+    planes = b[..., None] * across[:, :, None, :3] + c[..., None] * across[:, :, None, 3:]  # (..., values, 3)
+    planes[..., 2] += a
+    right, down, origin = planes[frame, triangle].unbind(-1)
+    values[frame, y, x] = right * (x + 0.5)[:, None] + down * (y + 0.5)[:, None] + origin
     return values, top >= 0
