@@ -103,10 +103,10 @@ class HeadField:
         half = forward.new_tensor([self.width, self.height]) * (self.cell / 2)
         forward = (forward / half).mT.reshape(-1, 2, self.height, self.width)
         screen = self.place[0, :, :2] * self.place.new_tensor([1.0, -1.0])
-        centre = (screen / half - 1).view(1, self.height, self.width, 2)
+        centre = (screen / half - 1).mT.reshape(1, 2, self.height, self.width)
         coarse = [max(1, side // 2) for side in (self.height, self.width)]
-        moved = _inverted(*(_resized(field, coarse) for field in (forward, centre.permute(0, 3, 1, 2))), _COARSE_STEPS)
-        moved = _inverted(forward, centre.permute(0, 3, 1, 2), _STEPS, _resized(moved, forward.shape[2:]))
+        moved = _inverted(_resized(forward, coarse), _resized(centre, coarse), _COARSE_STEPS)
+        moved = _inverted(forward, centre, _STEPS, _resized(moved, forward.shape[2:]))
         return moved * -half[:, None, None]
 
 
