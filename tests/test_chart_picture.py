@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import LEFT_EYE, RIGHT_EYE
@@ -108,6 +109,14 @@ def test_hair_at_the_photos_own_border_follows_the_head(codec: FlowCodec) -> Non
     assert above[-1] < -5  # the head goes down
     assert np.abs(np.diff(above[12:])).max() < 1.5  # and nothing between it and the border is squeezed
     assert above[12] < 0.6 * above[-1]
+
+
+def test_a_large_picture_is_continued_as_a_small_one_and_without_a_step() -> None:
+    small = (torch.arange(600) // 40 % 2 * 200.0).expand(1, 3, 600, 600)
+    large = continued(small.repeat_interleave(4, 2).repeat_interleave(4, 3), 4 * 60)
+    assert torch.allclose(large[..., 240:-240, 240:-240], small.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    assert (functional.avg_pool2d(large, 4) - continued(small, 60)).abs().mean() < 3
+    assert large[..., :241, 1000].diff(dim=-1).abs().max() < 10
 
 
 def test_a_picture_is_continued_softly_and_without_a_step() -> None:

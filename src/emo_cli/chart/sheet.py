@@ -192,19 +192,32 @@ def continued(photo: torch.Tensor, around: int) -> torch.Tensor:
     out, so that they make no stripes.
     """
     out = functional.pad(photo, (around,) * 4, mode="replicate")
-    size = out.shape[2:]
-    y, x = (torch.arange(length) for length in size)
+    y, x = (torch.arange(length) for length in out.shape[2:])
     beyond = torch.maximum(
-        torch.maximum(around - y, y - (size[0] - 1 - around)).clamp(min=0)[:, None],
-        torch.maximum(around - x, x - (size[1] - 1 - around)).clamp(min=0)[None],
-    )
+        torch.maximum(around - y, y - (len(y) - 1 - around)).clamp(min=0)[:, None],
+        torch.maximum(around - x, x - (len(x) - 1 - around)).clamp(min=0)[None],
+    ).float()
+    factor = max(photo.shape[2:]) / LARGE
+    if factor <= 1:
+        return _softened(out, beyond)
+    # What is out there is soft: a large picture needs it no finer, but for the first pixels beyond the border.
+    size = [round(length / factor) for length in out.shape[2:]]
+    coarse = functional.interpolate(out, size, mode="area")
+    further = functional.interpolate(beyond[None, None], size, mode="area")[0, 0] / factor
+    coarse = functional.interpolate(_softened(coarse, further), out.shape[2:], mode="bilinear", align_corners=False)
+    return out.lerp_(coarse, (beyond / (2 * factor)).clamp_(0, 1))
+
+
+def _softened(picture: torch.Tensor, beyond: torch.Tensor) -> torch.Tensor:
+    """A picture (1, 3, rows, columns), the softer the more pixels (rows, columns) it is beyond the border."""
+    size = picture.shape[2:]
     for level in range(1, 6):
         smaller = [max(1, side >> level) for side in size]
-        soft = functional.interpolate(out, smaller, mode="bilinear", align_corners=False, antialias=True)
+        soft = functional.interpolate(picture, smaller, mode="bilinear", align_corners=False, antialias=True)
         soft = functional.interpolate(soft, size, mode="bilinear", align_corners=False)
         share = (beyond / 2.0**level - 0.5).clamp(0, 1)
-        out = out + (soft - out) * share
-    return out
+        picture = picture + (soft - picture) * share
+    return picture
 
 
 def _layers(backdrop: Backdrop, around: int, radius: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -74,7 +74,7 @@ FRAMING_HELP = "Show the face, head and shoulders, or the full photo with the mo
 FramingOption = Annotated[Framing, look(help=FRAMING_HELP, envvar="EMO_FRAMING")]
 SIZE_HELP = "Side of the square that is animated. Without it: what the model was made for."
 SizeOption = Annotated[
-    int | None, look(min=128, max=2048, metavar="PIXELS", help=SIZE_HELP, show_default=False, envvar="EMO_SIZE")
+    int | None, look(min=128, max=4096, metavar="PIXELS", help=SIZE_HELP, show_default=False, envvar="EMO_SIZE")
 ]
 FPS_HELP = (
     "Frames per second of the video. Without it: the model's own rate. At another, frames are shown twice "
