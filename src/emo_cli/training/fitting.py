@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from emo_cli.training.rig import HeadModel, Rig
 
 _MARGIN = 0.8  # cells between the face and the chart's border
-_UPPER_LIP_REACH, _LOWER_LIP_REACH, _LID_REACH = 0.42, 0.5, 0.3  # centimetres
+_UPPER_LIP_REACH, _LOWER_LIP_REACH = 0.42, 0.5  # centimetres
+_LID_REACH = 0.18  # further, and rims of glasses would bend when eyes close
 
 
 def fit_codec(rig: Rig, triangles: torch.Tensor, grid: int = 32, head: HeadModel | None = None) -> FlowCodec:
