@@ -1,48 +1,20 @@
-"""Photos, sounds and a small model for tests of `emo batch`, and the command as a process of its own."""
+"""Photos and sounds for tests of `emo batch`, and what a run of it leaves behind."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-import emo_cli
+from emo_process import Said, emo
 from made_sound import wav
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
-EMO = [sys.executable, "-m", "emo_cli"]
-SURROUNDINGS = {
-    **os.environ, "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]), "OMP_NUM_THREADS": "1", "COLUMNS": "100",
-}  # fmt: skip
 QUICK = ("--size", "128", "--steps", "1")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """The lines of --json."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def ends(self) -> list[str]:
-        """How the jobs ended, in their order."""
-        return [record["status"] for record in sorted(self.records, key=lambda record: record["number"])]
 
 
 def tone(path: Path, seconds: float, pitch: float = 220.0) -> Path:
@@ -68,18 +40,9 @@ def small_photo(folder: Path) -> Path:
     return path
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The words of a run of `emo batch`."""
-    return [*EMO, "batch", *map(str, arguments)]
-
-
-def batch(*arguments: str | Path, folder: Path | None = None, given: str | None = None) -> Said:
-    """Run `emo batch` to its end."""
-    done = subprocess.run(
-        command(*arguments),
-        capture_output=True, text=True, cwd=folder, env=SURROUNDINGS, input=given or "", timeout=300,
-    )  # fmt: skip
-    return Said(done.returncode, done.stdout, done.stderr)
+def batch(*arguments: str | Path, **where: Any) -> Said:
+    """Run `emo batch` to its end; keywords as for `emo_process.begin`."""
+    return emo("batch", *arguments, **where)
 
 
 def videos(folder: Path) -> dict[str, str]:

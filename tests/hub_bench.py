@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import emo_cli
+from emo_process import Running, Said, begin, surroundings
 from hub_server import Hub, serving, sha256
 
-EMO = [sys.executable, "-m", "emo_cli"]
 BACKBONE = random.Random(0).randbytes(400_000)
 FILES = {"net.pth": BACKBONE, "sound/ear.pt": b"ear" * 20_000, "config.json": b'{"small": true}\n'}
 # huggingface_hub hands a file on in pieces of 10 MiB; only a larger one can be interrupted in its middle.
@@ -56,22 +52,6 @@ files = ["giant"]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def sentence(self) -> str:
-        """The error: the last line, and the only one that begins so."""
-        told = [line for line in self.err.splitlines() if line.startswith("emo: ")]
-        assert told == self.err.splitlines()[-1:], self.err
-        return told[0]
-
-
-@dataclass(frozen=True)
 class Bench:
     """A running Hub, the table of models that `emo` reads, and the folder that HF_HOME names."""
 
@@ -81,17 +61,12 @@ class Bench:
 
     def emo(self, *arguments: str | Path, **changes: str) -> Said:
         """Run the command to its end; keywords change the environment."""
-        done = subprocess.run(
-            [*EMO, *map(str, arguments)],
-            capture_output=True, text=True, env=self.surroundings(**changes), stdin=subprocess.DEVNULL, timeout=300,
-        )  # fmt: skip
-        return Said(done.returncode, done.stdout, done.stderr)
+        return self.begin(*arguments, **changes).end()
 
-    def surroundings(self, **changes: str) -> dict[str, str]:
-        """The environment, without what the user of this machine has set for the real Hub."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    def begin(self, *arguments: str | Path, **changes: str) -> Running:
+        """The same, on its way. The environment is without what this machine's user has set for the real Hub."""
+        kept = {name: value for name, value in surroundings().items() if not name.startswith(("HF_", "HUGGING"))}
         ours = {
-            "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]),
             "HF_ENDPOINT": self.hub.endpoint,
             "HF_HOME": str(self.home),
             "HF_HUB_DOWNLOAD_TIMEOUT": "1",
@@ -99,7 +74,7 @@ class Bench:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "EMO_WEIGHTS": str(self.table),
         }
-        return {**kept, **ours, **changes}
+        return begin(*arguments, environment={**kept, **ours, **changes})
 
     def folder(self, model: str) -> Path:
         """Where a fetched model lies."""

@@ -13,21 +13,13 @@ from emo_cli.chart.backdrop import believed, beyond_the_top, continued_behind, f
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import upright
 from emo_cli.errors import WeightsError
-from emo_cli.face.landmarks import triangles
 from emo_cli.face.person import PersonNetwork
 from emo_cli.networks.codec import Strength
 from emo_cli.portrait import Portrait, read
-from emo_cli.training.fitting import fit_codec
 from made_photo import SIZE, motion, portrait
-from rig_fixture import small_rig
 
 SLOPE = 4  # levels per pixel of the pattern behind the head
 SKIN, HAIR = (215, 168, 136), (60, 40, 30)
-
-
-@pytest.fixture(scope="module")
-def codec() -> FlowCodec:
-    return fit_codec(small_rig(), torch.from_numpy(triangles()))
 
 
 def zigzag(size: int) -> np.ndarray:

@@ -15,7 +15,6 @@ from emo_cli.animate import AnimateOptions
 from emo_cli.batch.jobs import Job, in_one_folder, jobs
 from emo_cli.batch.ledger import Record
 from emo_cli.batch.runner import Batch, BatchOptions, run
-from tiny_model import save_tiny_model
 
 
 @dataclass
@@ -36,14 +35,9 @@ class Notes:
         self.ends.append(record)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 @pytest.fixture
-def common(model: str) -> AnimateOptions:
-    return AnimateOptions(Path(), Path(), model=model, size=128, steps=1)
+def common(model: Path) -> AnimateOptions:
+    return AnimateOptions(Path(), Path(), model=str(model), size=128, steps=1)
 
 
 def go(folder: Path, given: list[Job], notes: Notes | None = None, **wishes: Any) -> Batch:
@@ -202,7 +196,7 @@ def test_a_long_video_stopped_at_any_place_goes_on_to_the_same_bytes(
     assert [path.name for path in (tmp_path / "b").iterdir() if path.name.startswith(".anna")] == []
 
 
-def test_the_command_tells_programs_a_line_per_job_and_leaves_with_8(tmp_path: Path, model: str) -> None:
+def test_the_command_tells_programs_a_line_per_job_and_leaves_with_8(tmp_path: Path, model: Path) -> None:
     folder = people(tmp_path / "in", ["anna", "ben"], 0.2)
     (folder / "ben.jpg").write_bytes(b"no picture")
     said = batch(folder, "-o", tmp_path / "out", "--model", model, *QUICK, "--json")
@@ -212,7 +206,7 @@ def test_the_command_tells_programs_a_line_per_job_and_leaves_with_8(tmp_path: P
     assert "1 of 2: anna.mp4" in said.err and "Traceback" not in said.err
 
 
-def test_a_table_from_standard_input_with_options_per_row(tmp_path: Path, model: str) -> None:
+def test_a_table_from_standard_input_with_options_per_row(tmp_path: Path, model: Path) -> None:
     small_photo(tmp_path)
     tone(tmp_path / "a.wav", 0.2)
     rows = "photo,sound,output,fps\nsmall.jpg,a.wav,one.mp4,\nsmall.jpg,a.wav,two.mp4,50\n"
@@ -228,7 +222,7 @@ def test_nonsense_on_the_command_line_is_one_sentence_and_code_2(tmp_path: Path)
     assert said.err.startswith("emo: Line 2 of jobs.csv: ")
 
 
-def test_the_parts_of_a_batch_have_reports_of_their_own(tmp_path: Path, model: str) -> None:
+def test_the_parts_of_a_batch_have_reports_of_their_own(tmp_path: Path, model: Path) -> None:
     folder = people(tmp_path / "in", ["anna", "ben", "carl"], 0.2)
     said = batch(folder, "-o", tmp_path / "out", "--model", model, *QUICK, "--json", "--shard", "2/2")
     assert (said.code, [record["number"] for record in said.records]) == (0, [2])

@@ -5,22 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from batch_bench import QUICK, SURROUNDINGS, batch, command, leftovers, people, tone, videos
-from tiny_model import save_tiny_model
+from batch_bench import QUICK, batch, leftovers, people, tone, videos
+from emo_process import Running, begin
 
 NAMES = ["anna", "ben", "carla"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +33,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, words: list[str | Path]) -> 
     return videos(folder)
 
 
-def begun(words: list[str | Path], out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words, out), env=SURROUNDINGS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-
-
-def until(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def until(what: Callable[[], bool], process: Running) -> None:
     """Wait for a moment in a batch's life."""
     deadline = time.monotonic() + 120
     while not what():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert not process.over and time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -67,10 +55,10 @@ def test_killed_again_and_again_a_batch_ends_with_the_same_videos(
         lambda: any(out.glob(".carla.emo-*")),
     ]
     for moment in moments:
-        process = begun(words, out)
+        process = begin("batch", *words, out)
         until(moment, process)
-        process.kill()
-        process.communicate()
+        process.send(signal.SIGKILL)
+        assert process.end().code == -signal.SIGKILL
     said = batch(*words, out)
     assert (said.code, said.ends) == (0, ["skipped", "skipped", "done"])
     assert videos(out) == videos(tmp_path / "whole")
@@ -85,12 +73,11 @@ def test_a_batch_that_is_asked_to_stop_does_so_and_goes_on_later(
         return len(list(tmp_path.glob(".ben.emo-*/segment-*")))
 
     for number, first in ((signal.SIGTERM, "done"), (signal.SIGINT, "skipped")):
-        before, process = segments(), begun(words, tmp_path)
+        before, process = segments(), begin("batch", *words, tmp_path)
         until(lambda before=before: segments() > before, process)  # type: ignore[misc]
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
-        assert process.returncode == 128 + number
-        assert json.loads(out.splitlines()[0])["status"] == first
+        process.send(number)
+        said = process.end(60)
+        assert (said.code, said.records[0]["status"]) == (128 + number, first)
         assert list((tmp_path / ".emo-batch" / "claims").iterdir()) == []
         told = [json.loads(line)["status"] for line in (tmp_path / "report.jsonl").read_text().splitlines()]
         assert told == [first, "left", "left"]
@@ -101,50 +88,44 @@ def test_a_batch_that_is_asked_to_stop_does_so_and_goes_on_later(
 def test_two_processes_on_one_folder_do_every_job_once(
     tmp_path: Path, words: list[str | Path], whole: dict[str, str]
 ) -> None:
-    processes = [begun(words, tmp_path) for _ in range(2)]
-    told = [[json.loads(line) for line in process.communicate(timeout=300)[0].splitlines()] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    made = [record["output"] for records in told for record in records if record["status"] == "done"]
+    processes = [begin("batch", *words, tmp_path) for _ in range(2)]
+    both = [process.end() for process in processes]
+    assert [said.code for said in both] == [0, 0]
+    made = [record["output"] for said in both for record in said.records if record["status"] == "done"]
     assert sorted(Path(output).name for output in made) == ["anna.mp4", "ben.mp4", "carla.mp4"]
-    assert [len(records) for records in told] == [3, 3]
+    assert [len(said.records) for said in both] == [3, 3]
     assert videos(tmp_path) == whole
 
 
-def test_two_workers_share_the_jobs(tmp_path: Path, words: list[str | Path], whole: dict[str, str]) -> None:
-    said = batch(*words, tmp_path, "--workers", "2")
-    assert (said.code, said.ends) == (0, ["done"] * 3), said.err
-    assert videos(tmp_path) == whole
-    assert leftovers(tmp_path) == []
-
-
-def _children(process: subprocess.Popen[str]) -> list[int]:
+def _children(process: Running) -> list[int]:
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(word) for word in listed.read_text().split()]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of child processes")
-def test_a_worker_that_dies_costs_one_try_and_another_takes_its_place(
+def test_of_two_workers_who_share_the_jobs_one_may_die_and_another_takes_its_place(
     tmp_path: Path, words: list[str | Path], whole: dict[str, str]
 ) -> None:
-    process = begun([words[0], "--workers", "2", "--retry", "1", *words[1:]], tmp_path)
+    process = begin("batch", "--workers", "2", "--retry", "1", *words, tmp_path)
     until(lambda: any(tmp_path.glob(".ben.emo-*/segment-*")), process)
     claimed = [json.loads(path.read_text()) for path in (tmp_path / ".emo-batch" / "claims").iterdir()]
     victim = next(holder["pid"] for holder in claimed)
-    assert victim in _children(process)
+    workers = _children(process)
+    assert victim in workers and len(workers) >= 2
     os.kill(victim, signal.SIGKILL)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    assert [record["status"] for record in map(json.loads, out.splitlines())] == ["done"] * 3
+    said = process.end()
+    assert (said.code, said.ends) == (0, ["done"] * 3), said.err
     assert videos(tmp_path) == whole
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of child processes")
 def test_workers_end_with_a_batch_that_is_killed(tmp_path: Path, words: list[str | Path]) -> None:
-    process = begun([words[0], "--workers", "2", *words[1:]], tmp_path)
+    process = begin("batch", "--workers", "2", *words, tmp_path)
     until(lambda: any(tmp_path.glob(".ben.emo-*/segment-*")), process)
     workers = _children(process)
-    process.kill()
-    process.communicate()
+    process.send(signal.SIGKILL)
+    process.end()
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}/stat").exists() and not _is_zombie(pid) for pid in workers):
         assert time.monotonic() < deadline

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from batch_bench import QUICK, SURROUNDINGS, batch, leftovers, people, videos
+from batch_bench import QUICK, batch, leftovers, people, videos
+from emo_process import surroundings
 from tiny_model import save_tiny_model
 
 RAY = importlib.util.find_spec("ray") is not None
@@ -41,7 +42,7 @@ def test_two_machines_make_the_videos_of_one(tmp_path: Path) -> None:
     words = ["batch", folder, "--model", model, *QUICK, "--device", "cpu", "--json", "-o", tmp_path / "out"]
     done = subprocess.run(
         [sys.executable, "-c", ON_TWO, *map(str, words)],
-        capture_output=True, text=True, env=SURROUNDINGS | EAGER, timeout=300, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, env=surroundings(**EAGER), timeout=300, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 8, done.stderr
     told = sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda record: record["number"])

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from batch_bench import small_photo
 from emo_cli.animate import AnimateOptions
 from emo_cli.bench import Comparison, bench, changed, matrix_speed
 from emo_cli.errors import UsageError
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-OPTIONS = AnimateOptions(EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav", duration=0.6, seed=1, steps=4)
+SONG = Path(__file__).parents[1] / "examples" / "song.wav"
+OPTIONS = AnimateOptions(Path("photo.jpg"), SONG, duration=0.6, seed=1, steps=4, size=128, guidance=2.0)
 
 
 @pytest.fixture(scope="module")
-def found() -> Comparison:
-    return bench(OPTIONS, against="steps=1, guidance=1", rounds=1)
+def found(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    options = replace(OPTIONS, photo=small_photo(tmp_path_factory.mktemp("photo")), model=str(model))
+    return bench(options, against="steps=1, guidance=1", rounds=1)
 
 
 def test_every_stage_of_a_video_is_timed(found: Comparison) -> None:
@@ -48,7 +50,8 @@ def test_a_second_setting_is_measured_beside_the_first(found: Comparison) -> Non
 
 def test_arithmetic_grows_with_the_steps_and_the_guidance(found: Comparison) -> None:
     assert found.against is not None
-    assert found.first.teraflop_per_frame > 4 * found.against.teraflop_per_frame
+    more = found.first.teraflops.denoise - found.against.teraflops.denoise
+    assert found.first.teraflop_per_frame - found.against.teraflop_per_frame == pytest.approx(more / 15) and more > 0
 
 
 def test_a_setting_is_read_from_words() -> None:

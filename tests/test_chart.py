@@ -14,11 +14,6 @@ from emo_cli.training.fitting import drop_inner_cliques, fit_codec, fit_scale
 from rig_fixture import small_rig
 
 
-@pytest.fixture(scope="module")
-def codec() -> FlowCodec:
-    return fit_codec(small_rig(), torch.from_numpy(triangles()))
-
-
 def random_motion(count: int, seed: int = 0) -> torch.Tensor:
     """Displacements (count, 468, 3): a few expressions of random strength."""
     rig, random = small_rig(), torch.Generator().manual_seed(seed)

@@ -14,17 +14,10 @@ from emo_cli.chart.geometry import LEFT_EYE, RIGHT_EYE
 from emo_cli.chart.head import LIMITS, soft_limited
 from emo_cli.chart.raster import rasterise
 from emo_cli.chart.sheet import continued
-from emo_cli.face.landmarks import triangles
 from emo_cli.networks.codec import Motion, Strength
 from emo_cli.portrait import Box, Portrait
-from emo_cli.training.fitting import fit_codec
 from made_photo import MOUTH, SIZE, drawn, motion, open_face, portrait
 from rig_fixture import small_rig
-
-
-@pytest.fixture(scope="module")
-def codec() -> FlowCodec:
-    return fit_codec(small_rig(), torch.from_numpy(triangles()))
 
 
 def shift(frame: np.ndarray, photo: Portrait) -> np.ndarray:

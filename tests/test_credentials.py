@@ -17,7 +17,6 @@ from emo_cli.cli.app import app
 from emo_cli.credentials import Identity
 from emo_cli.errors import DeviceError, InputError, OutputError, UsageError
 from emo_cli.provenance import Recipe
-from tiny_model import save_tiny_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PHOTO, SONG = EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav"
@@ -56,7 +55,9 @@ def test_a_signed_video_tells_who_made_it_how(tmp_path: Path, signer: Identity, 
 
 
 @with_library
-def test_a_change_after_signing_is_seen(tmp_path: Path, signer: Identity) -> None:
+def test_a_change_after_signing_is_seen(
+    model: Path, tmp_path: Path, signer: Identity
+) -> None:
     path = filmed(tmp_path / "x.mp4")
     credentials.sign(path, signer, RECIPE)
     content = bytearray(path.read_bytes())
@@ -84,8 +85,9 @@ def test_an_identity_is_made_once_and_only_its_owner_can_read_its_key(tmp_path: 
 
 
 @with_library
-def test_the_command_signs_and_inspect_prints_tags_and_manifest(tmp_path: Path, signer: Identity) -> None:
-    model = save_tiny_model(tmp_path / "tiny")
+def test_the_command_signs_and_inspect_prints_tags_and_manifest(
+    model: Path, tmp_path: Path, signer: Identity
+) -> None:
     path = tmp_path / "x.mp4"
     words = ["animate", PHOTO, SONG, "-o", path, "--model", model, "--duration", "0.2", "--size", "128", "-q"]
     words += ["--sign", f"{signer.certificate},{signer.key}", "--seed", "9"]
@@ -113,8 +115,7 @@ def test_what_would_make_signing_impossible_is_said_before_the_work(tmp_path: Pa
 
 
 @with_library
-def test_videos_of_a_batch_are_signed_too_also_one_row_alone(tmp_path: Path, signer: Identity) -> None:
-    model = save_tiny_model(tmp_path / "tiny")
+def test_videos_of_a_batch_are_signed_too_also_one_row_alone(model: Path, tmp_path: Path, signer: Identity) -> None:
     wish = f"{signer.certificate},{signer.key}"
     (tmp_path / "jobs.csv").write_text(
         f'photo,sound,output,sign\n{PHOTO},{SONG},signed.mp4,"{wish}"\n{PHOTO},{SONG},plain.mp4,\n'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import socket
 import subprocess
@@ -28,10 +27,10 @@ from emo_cli.training.emo.material import Look, Material, clips_of
 from emo_cli.training.emo.presets import PRESETS, Sources, seeded
 from emo_cli.training.emo.samples import animated
 from emo_cli.training.emo.stages import STAGES
+from emo_process import begin, emo, surroundings
 from made_clips import write_clips
 
-ROOT = Path(__file__).parents[1]
-SURROUNDINGS = {**os.environ, "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]), "COLUMNS": "100"}
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def quiet(line: str) -> None:
@@ -129,13 +128,6 @@ def test_a_model_of_another_kind_cannot_be_tuned(data: Path, tmp_path: Path) -> 
         train(options, quiet)
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=SURROUNDINGS, capture_output=True, text=True,
-        stdin=subprocess.DEVNULL, timeout=900,
-    )  # fmt: skip
-
-
 def free_port() -> int:
     """A port that nobody uses just now."""
     with socket.socket() as opened:
@@ -143,35 +135,59 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
+ONE_STEP = shlex.split("--preset emo-tiny --out run --stage image --steps 1 --batch 2 --samples 1 --device cpu")
+
+
+def made_by_two(folder: Path, said: str, each_keeps_a_part: bool) -> None:
+    """Look at what two processes have made."""
+    assert said.count("run/image/model") == 2  # told once: the folder, and how to try it
+    parts = [(folder / "run" / "image" / name).stat().st_size for name in ("checkpoint.pt", "checkpoint-1.pt")]
+    assert (parts[1] > 0.5 * parts[0]) == each_keeps_a_part
+    assert EmoPipeline.from_pretrained(folder / "run" / "image" / "model").family.name == "emo-tiny"
+    assert (folder / "run" / "image" / "samples" / "000001.png").exists()
+
+
+def test_two_processes_that_know_of_each_other_make_one_model(data: Path, tmp_path: Path) -> None:
+    """What torchrun and `accelerate launch --multi_gpu` tell the processes that they start."""
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    group["ACCELERATE_MIXED_PRECISION"] = "bf16"
+    both = [
+        begin(
+            "train", "--data", data, *ONE_STEP,
+            folder=tmp_path, environment=surroundings(RANK=rank, LOCAL_RANK=rank, **group),
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    told = [running.end() for running in both]
+    assert [said.code for said in told] == [0, 0], told
+    made_by_two(tmp_path, told[0].out + told[1].out, each_keeps_a_part=False)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ("--multi_gpu", "--use_fsdp"))
-def test_two_processes_of_a_launcher_make_one_model(data: Path, tmp_path: Path, way: str) -> None:
+def test_two_processes_of_a_launcher_share_a_network_out(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    options = shlex.split("--preset emo-tiny --out run --stage image --steps 1 --batch 2 --samples 1 --device cpu")
-    launcher = ["accelerate.commands.launch", way, "--num_processes", "2", "--num_machines", "1"]
+    launcher = shlex.split("-m accelerate.commands.launch --use_fsdp --num_processes 2 --num_machines 1")
     launcher += shlex.split("--mixed_precision bf16 --dynamo_backend no --num_cpu_threads_per_process 1")
-    launcher += ["--main_process_port", str(free_port())]
-    done = run(tmp_path, *launcher, "-m", "emo_cli", "train", "--data", str(data), *options)
+    launcher += ["--main_process_port", str(free_port()), "-m", "emo_cli", "train", "--data", str(data), *ONE_STEP]
+    done = subprocess.run(
+        [sys.executable, *launcher], cwd=tmp_path, env=surroundings(), capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, timeout=900,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("run/image/model") == 2  # told once: the folder, and how to try it
-    parts = [(tmp_path / "run" / "image" / name).stat().st_size for name in ("checkpoint.pt", "checkpoint-1.pt")]
-    assert (parts[1] > 0.5 * parts[0]) == (way == "--use_fsdp")  # only then each keeps a part of the network
-    assert EmoPipeline.from_pretrained(tmp_path / "run" / "image" / "model").family.name == "emo-tiny"
-    assert (tmp_path / "run" / "image" / "samples" / "000001.png").exists()
+    made_by_two(tmp_path, done.stdout, each_keeps_a_part=True)
 
 
 @pytest.mark.slow
 def test_three_stages_make_a_folder_that_animates(data: Path, tmp_path: Path) -> None:
     options = shlex.split("--preset emo-tiny --out run --steps 1 --batch 1 --samples 1 --workers 1")
-    done = run(tmp_path, "emo_cli", "train", "--data", str(data), *options)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{Path('run/speed/model')}: try it with `emo animate")
+    said = emo("train", "--data", data, *options, folder=tmp_path)
+    assert said.code == 0, said.err
+    assert said.out.startswith(f"{Path('run/speed/model')}: try it with `emo animate")
     for stage in ("image", "video", "speed"):
         assert list((tmp_path / "run" / stage / "samples").iterdir())
-    animate = ["emo_cli", "animate", str(ROOT / "examples" / "portrait.jpg"), str(ROOT / "examples" / "song.wav")]
-    animate += shlex.split("--model run/speed/model --duration 0.6 --steps 2 --speed 2 --region 1.5 -o said.mp4")
-    done = run(tmp_path, *animate)
-    assert done.returncode == 0, done.stderr
-    assert "no control" not in done.stderr
+    wishes = shlex.split("--model run/speed/model --duration 0.6 --steps 2 --speed 2 --region 1.5 -o said.mp4")
+    said = emo("animate", EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav", *wishes, folder=tmp_path)
+    assert said.code == 0, said.err
+    assert "no control" not in said.err
     made = footage.probe(tmp_path / "said.mp4")
     assert (made.frames, made.width, made.fps) == (15, 64, 25.0)

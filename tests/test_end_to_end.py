@@ -21,28 +21,20 @@ import pytest
 import soundfile
 import torch
 
-import emo_cli
 from emo_cli import footage, portrait, speech
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import lip_gaps
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
 from emo_cli.weights import locate
+from emo_process import EMO, Said, emo, fresh, surroundings
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 PHOTO, SONG = ROOT / "examples" / "portrait.jpg", ROOT / "examples" / "song.wav"
-SURROUNDINGS = {**os.environ, "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]), "COLUMNS": "100"}
-ANIMATE = [sys.executable, "-m", "emo_cli", "animate", str(PHOTO), str(SONG)]
+ANIMATE = ["animate", str(PHOTO), str(SONG)]
 SHORT = ["--duration", "0.5", "--size", "128", "--seed", "7"]
-
-
-def _animate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*ANIMATE, *arguments],
-        cwd=folder, env=SURROUNDINGS, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300,
-    )  # fmt: skip
 
 
 def _pictures(path: Path) -> str:
@@ -53,20 +45,20 @@ def _pictures(path: Path) -> str:
 
 
 def test_a_photo_and_a_song_become_a_video(tmp_path: Path) -> None:
-    done = _animate(tmp_path, "--duration", "1.5", "--seed", "7")
-    assert done.returncode == 0, done.stderr
-    sentence = r"portrait-song\.mp4: 1\.52 s of video \(38 frames\) made in [\d.]+ s, model mini, seed 7\n"
-    assert re.fullmatch(sentence, done.stdout)
+    said = fresh(*ANIMATE, "--duration", "1", "--seed", "7", folder=tmp_path)
+    assert said.code == 0, said.err
+    sentence = r"portrait-song\.mp4: 1\.00 s of video \(25 frames\) made in [\d.]+ s, model mini, seed 7\n"
+    assert re.fullmatch(sentence, said.out)
     assert [path.name for path in tmp_path.iterdir()] == ["portrait-song.mp4"]
     probed = footage.probe(tmp_path / "portrait-song.mp4")
-    assert (probed.frames, probed.fps, probed.width, probed.height) == (38, 25.0, 512, 512)
+    assert (probed.frames, probed.fps, probed.width, probed.height) == (25, 25.0, 512, 512)
     assert probed.sound_seconds is not None and abs(probed.sound_seconds - probed.seconds) < 1 / 25
     record = json.loads(footage.tags(tmp_path / "portrait-song.mp4")["comment"])
     assert (record["model"], record["seed"]) == ("mini", 7)
 
 
 def test_the_person_moves_and_the_background_does_not(tmp_path: Path) -> None:
-    assert _animate(tmp_path, "--duration", "1", "--size", "256", "--motion", "0").returncode == 0
+    assert emo(*ANIMATE, "--duration", "1", "--size", "256", "--motion", "0", folder=tmp_path).code == 0
     frames = [frame.astype(int) for frame in footage.read(tmp_path / "portrait-song.mp4")]
     change = sum(abs(later - earlier).mean(axis=2) for earlier, later in pairwise(frames))
     change /= len(frames) - 1
@@ -79,28 +71,28 @@ class Takes:
     """Three short videos: two of the same seed, the first with --json, and one of another."""
 
     folder: Path
-    as_json: subprocess.CompletedProcess[str]
-    quiet: subprocess.CompletedProcess[str]
+    as_json: Said
+    quiet: Said
 
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory) -> Takes:
     folder = tmp_path_factory.mktemp("takes")
-    as_json = _animate(folder, *SHORT, "-o", "a.mp4", "--quiet", "--json")
-    quiet = _animate(folder, *SHORT, "-o", "b.mp4", "--quiet")
-    _animate(folder, *SHORT, "-o", "c.mp4", "--quiet", "--seed", "8")
+    as_json = emo(*ANIMATE, *SHORT, "-o", "a.mp4", "--quiet", "--json", folder=folder)
+    quiet = emo(*ANIMATE, *SHORT, "-o", "b.mp4", "--quiet", folder=folder)
+    emo(*ANIMATE, *SHORT, "-o", "c.mp4", "--quiet", "--seed", "8", folder=folder)
     return Takes(folder, as_json, quiet)
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else_is_said(takes: Takes) -> None:
-    assert (takes.as_json.returncode, takes.as_json.stderr) == (0, "")
-    made = json.loads(takes.as_json.stdout)
+    assert (takes.as_json.code, takes.as_json.err) == (0, "")
+    made = json.loads(takes.as_json.out)
     assert (made["file"], made["frames"], made["fps"], made["model"], made["seed"]) == ("a.mp4", 13, 25, "mini", 7)
     assert made["warnings"] == [] and made["timings"]["generating"] > 0
 
 
 def test_quiet_says_nothing(takes: Takes) -> None:
-    assert (takes.quiet.returncode, takes.quiet.stdout, takes.quiet.stderr) == (0, "", "")
+    assert takes.quiet == Said(0, "", "")
 
 
 def test_the_same_seed_makes_the_same_pictures_and_another_makes_others(takes: Takes) -> None:
@@ -109,10 +101,9 @@ def test_the_same_seed_makes_the_same_pictures_and_another_makes_others(takes: T
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a terminal")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, number: signal.Signals, code: int) -> None:
+def test_stopped_by_ctrl_c_as_a_terminal_sends_it_nothing_is_left(tmp_path: Path) -> None:
     running = subprocess.Popen(
-        [*ANIMATE, "--fps", "50"], cwd=tmp_path, env=SURROUNDINGS, stderr=subprocess.PIPE, text=True,
+        [*EMO, *ANIMATE, "--fps", "50"], cwd=tmp_path, env=surroundings(), stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
     assert running.stderr is not None
@@ -123,9 +114,9 @@ def test_stopped_in_the_middle_nothing_is_left(tmp_path: Path, number: signal.Si
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)  # until ffmpeg has begun its file
     assert list(tmp_path.iterdir()), "no partial file ever appeared"
-    os.killpg(running.pid, number)
+    os.killpg(running.pid, signal.SIGINT)
     told = running.stderr.read()
-    assert running.wait(60) == code
+    assert running.wait(60) == 130
     assert told.endswith("emo: Stopped; no half-made file is left.\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -135,9 +126,10 @@ def test_the_readme_s_python_works_as_it_stands(tmp_path: Path) -> None:
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
     assert example is not None
     shutil.copy(PHOTO, tmp_path / "photo.jpg")
-    shutil.copy(SONG, tmp_path / "song.wav")
-    subprocess.run([sys.executable, "-c", example[1]], cwd=tmp_path, env=SURROUNDINGS, check=True, timeout=300)
-    assert footage.probe(tmp_path / "out.mp4").frames == 183
+    samples, rate = soundfile.read(SONG, stop=16_000)
+    soundfile.write(tmp_path / "song.wav", samples, rate)
+    subprocess.run([sys.executable, "-c", example[1]], cwd=tmp_path, env=surroundings(), check=True, timeout=300)
+    assert footage.probe(tmp_path / "out.mp4").frames == 25
 
 
 def test_silence_keeps_the_mouth_shut_and_a_song_opens_it(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from emo_cli import footage
+from emo_process import Said
 from hub_bench import Bench, bench
 
 ROOT = Path(__file__).parents[1]
@@ -83,16 +85,33 @@ def _stock() -> dict[str, dict[str, bytes]]:
     }
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A Hub, what `animate` said before it was asked to fetch the weights from there, and when it was."""
+
+    hub: Bench
+    without: Said
+    asked: Said
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fetched]:
+    """Weights that were fetched by a video, which then failed for want of its photo."""
+    folder = tmp_path_factory.mktemp("hub")
+    wish = ("animate", folder / "no photo.jpg", SONG, "--model", "echomimic", "-o", folder / "x.mp4")
+    with bench(folder, _table(), _stock()) as running:
+        yield Fetched(running, running.emo(*wish), running.emo(*wish, "--download"))
+
+
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path, _table(), _stock()) as running:
-        yield running
+def hub(fetched: Fetched) -> Bench:
+    """The Hub that they came from, without a memory of that."""
+    assert fetched.hub.emo("weights", "path", "echomimic").code == 0
+    fetched.hub.hub.requests.clear()
+    return fetched.hub
 
 
-def test_published_weights_are_fetched_and_make_a_video(hub: Bench, tmp_path: Path) -> None:
-    fetched = hub.emo("weights", "get", "echomimic")
-    assert fetched.code == 0, fetched.err
-    hub.hub.requests.clear()
+def test_published_weights_make_a_video_without_another_question_to_the_hub(hub: Bench, tmp_path: Path) -> None:
     output = tmp_path / "sung.mp4"
     made = hub.emo("animate", PHOTO, SONG, "--model", "echomimic", *QUICK, "-o", output, "--json")
     assert made.code == 0, made.err
@@ -102,19 +121,19 @@ def test_published_weights_are_fetched_and_make_a_video(hub: Bench, tmp_path: Pa
     assert (footage.probe(output).frames, footage.probe(output).width) == (10, 128)
 
 
-def test_animate_fetches_when_asked_and_else_names_the_command(hub: Bench, tmp_path: Path) -> None:
-    wish = ("animate", tmp_path / "no photo.jpg", SONG, "--model", "echomimic", "-o", tmp_path / "x.mp4")
-    said = hub.emo(*wish)
-    assert said.code == 5
-    assert "Fetch them with `emo weights get echomimic`, or add --download." in said.sentence
-    said = hub.emo(*wish, "--download")
-    assert said.code == 3 and "no photo.jpg" in said.sentence
-    assert "fetching the weights of echomimic, about 8.9 GB" in said.err
-    assert hub.emo("weights", "path", "echomimic").code == 0
+def test_animate_fetches_when_asked_and_else_names_the_command(fetched: Fetched) -> None:
+    assert fetched.without.code == 5
+    assert "Fetch them with `emo weights get echomimic`, or add --download." in fetched.without.sentence
+    assert fetched.asked.code == 3 and "no photo.jpg" in fetched.asked.sentence
+    assert "fetching the weights of echomimic, about 8.9 GB" in fetched.asked.err
+
+
+def test_what_a_video_has_fetched_is_what_the_command_fetches(hub: Bench) -> None:
+    said = hub.emo("weights", "get", "echomimic")
+    assert said.code == 0 and "0 bytes received" in said.out
 
 
 def test_a_fetched_model_is_converted_to_half_its_size(hub: Bench, tmp_path: Path) -> None:
-    hub.emo("weights", "get", "echomimic")
     target = tmp_path / "small"
     said = hub.emo("weights", "import", "echomimic", "--to", target, "--dtype", "bf16")
     assert said.code == 0, said.err

@@ -12,7 +12,6 @@ from PIL import Image
 from emo_cli import footage, portrait, video
 from emo_cli.animate import AnimateOptions, animate
 from emo_cli.portrait import Portrait
-from tiny_model import save_tiny_model
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 SONG = PHOTO.with_name("song.wav")
@@ -53,11 +52,11 @@ def test_the_border_of_the_pasted_head_adds_no_step(shape: tuple[int, ...]) -> N
     assert np.abs(change).max() > 20, "the head did not move at all"
 
 
-def test_the_video_has_the_photo_s_shape_and_its_still_parts(tmp_path: Path) -> None:
+def test_the_video_has_the_photo_s_shape_and_its_still_parts(model: Path, tmp_path: Path) -> None:
     (tmp_path / "wide.png").write_bytes(placed(900, 401, 380, 500, 10))
     wishes = AnimateOptions(
         tmp_path / "wide.png", SONG, tmp_path / "x.mp4", framing="full", duration=0.2,
-        model=str(save_tiny_model(tmp_path / "tiny")),
+        model=str(model),
     )  # fmt: skip
     made = animate(wishes)
     frames = list(footage.read(made.path))

@@ -13,10 +13,8 @@ from emo_cli.chart.eyeballs import LIMITS, in_the_head
 from emo_cli.chart.geometry import LEFT_EYE, RIGHT_EYE
 from emo_cli.chart.glances import gaze_of, saccade_progress
 from emo_cli.chart.whitening import HeadState, HeadWhitening, Looks
-from emo_cli.face.landmarks import triangles
 from emo_cli.networks.codec import Motion, Strength
 from emo_cli.portrait import Portrait
-from emo_cli.training.fitting import fit_codec
 from emo_cli.training.gaze import FARTHEST, SPACING, Gaze, gaze
 from emo_cli.training.head import HeadMotion, head_motion, speed
 from made_photo import DENSITY, SIZE, area, drawn, of_skin
@@ -156,11 +154,6 @@ def test_eyes_turn_against_the_head_and_within_their_limits() -> None:
     assert -4 < turned[0, 0] < -3 and turned[0, 1] == 0
     assert turned[1, 0] == 0 and -3 < turned[1, 1] < -2
     assert (turned.abs() <= torch.tensor(LIMITS)).all()
-
-
-@pytest.fixture(scope="module")
-def codec() -> FlowCodec:
-    return fit_codec(small_rig(), torch.from_numpy(triangles()))
 
 
 def looking_face() -> Portrait:

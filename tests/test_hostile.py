@@ -20,18 +20,12 @@ import soundfile
 from PIL import Image
 
 from emo_cli.cli.app import main
-from tiny_model import save_tiny_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PHOTO = EXAMPLES / "portrait.jpg"
 PATIENCE = 20.0  # seconds of this process that one bad file may take
 
 Call = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

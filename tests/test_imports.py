@@ -21,6 +21,7 @@ ALLOWED = {
     "errors": "",
     "ahead": "",
     "outlook": "",
+    "orphans": "",
     "stored": "errors",
     "family": "errors",
     "clips": "family",
@@ -70,11 +71,11 @@ ALLOWED = {
     "checkpoints": "errors family weights stored sound networks pipeline identity",
     "animate": "errors family tape device weights download pipes provenance credentials footage video sound portrait "
     "speech networks segments unfinished outlook loading pipeline quality checkpoints face landmark_images regions",
-    "batch": "errors device pipes scratch footage video weights download loading animate unfinished",
+    "batch": "errors device orphans pipes scratch footage video weights download loading animate unfinished",
     "bench": "errors device weights video portrait speech segments pipeline quality checkpoints loading animate",
     "evaluation": "errors device weights footage photo face speech sound tape identity checkpoints",
     "inspection": "errors family device weights clips portrait speech face checkpoints loading animate sound scratch",
-    "dataset": "errors scratch device ffmpeg weights sound speech footage video face",
+    "dataset": "errors scratch device orphans ffmpeg weights sound speech footage video face",
     "doctor": "errors device ffmpeg catalogue weights",
     "training": "errors scratch sound tape family device ffmpeg stored face speech footage video networks chart "
     "sampling segments pipeline checkpoints dataset hallo_masks landmark_images regions weights",

@@ -23,15 +23,9 @@ from emo_cli.face.pose import STILL, pose
 from emo_cli.family import Family
 from emo_cli.inspection import Look, look, overlay, save_overlay
 from emo_cli.weights import fingerprint
-from tiny_model import save_tiny_model
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 SONG = PHOTO.with_name("song.wav")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +41,8 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seen(couple: Path, model: str) -> Look:
-    return look(AnimateOptions(couple, SONG, model=model, face="left", size=256, framing="face"))
+def seen(couple: Path, model: Path) -> Look:
+    return look(AnimateOptions(couple, SONG, model=str(model), face="left", size=256, framing="face"))
 
 
 def emo(*words: str | Path) -> Result:
@@ -87,8 +81,8 @@ def test_turning_the_picture_turns_the_pose() -> None:
     assert pose(turned).yaw == pytest.approx(straight.yaw + 20, abs=1)
 
 
-def test_a_trial_tells_about_how_long_the_video_takes(model: str, tmp_path: Path) -> None:
-    wishes = AnimateOptions(PHOTO, SONG, tmp_path / "x.mp4", model=model, size=128, duration=4)
+def test_a_trial_tells_about_how_long_the_video_takes(model: Path, tmp_path: Path) -> None:
+    wishes = AnimateOptions(PHOTO, SONG, tmp_path / "x.mp4", model=str(model), size=128, duration=4)
     effort = look(wishes, SONG).found.effort
     assert effort is not None and effort.work is not None
     assert (effort.frames, effort.fps, effort.model, effort.device) == (100, 25, "tiny", "cpu")
@@ -97,21 +91,21 @@ def test_a_trial_tells_about_how_long_the_video_takes(model: str, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
 
 
-def test_a_long_trial_is_cut_short_and_the_rest_reckoned(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_trial_is_cut_short_and_the_rest_reckoned(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emo_cli.inspection.PATIENCE", 0.0)
-    effort = look(AnimateOptions(PHOTO, SONG, model=model, size=128), SONG).found.effort
+    effort = look(AnimateOptions(PHOTO, SONG, model=str(model), size=128), SONG).found.effort
     assert effort is not None and effort.work is not None and effort.work > 0
 
 
-def test_without_a_trial_frames_are_told_and_no_time(model: str) -> None:
-    effort = look(AnimateOptions(PHOTO, SONG, model=model, fps=50), SONG, trial=False).found.effort
+def test_without_a_trial_frames_are_told_and_no_time(model: Path) -> None:
+    effort = look(AnimateOptions(PHOTO, SONG, model=str(model), fps=50), SONG, trial=False).found.effort
     assert effort is not None
     assert (effort.frames, effort.fps, effort.work) == (365, 50, None)
 
 
-def test_a_silent_sound_has_no_loudness_and_no_voice(model: str, tmp_path: Path) -> None:
+def test_a_silent_sound_has_no_loudness_and_no_voice(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
-    heard = look(AnimateOptions(PHOTO, SONG, model=model), tmp_path / "silent.wav", trial=False).found.sound
+    heard = look(AnimateOptions(PHOTO, SONG, model=str(model)), tmp_path / "silent.wav", trial=False).found.sound
     assert heard is not None
     assert (heard.seconds, heard.loudness, heard.voice) == (1.0, None, 0.0)
 
@@ -122,14 +116,14 @@ def test_a_model_that_is_not_here_is_told_and_the_photo_is_looked_at_all_the_sam
     assert found.note is not None and "echomimic" in found.note
 
 
-def test_photos_and_sounds_fail_as_they_do_in_a_video(couple: Path, model: str, tmp_path: Path) -> None:
+def test_photos_and_sounds_fail_as_they_do_in_a_video(couple: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("words")
     with pytest.raises(FaceError, match="no face 3"):
-        look(AnimateOptions(couple, SONG, model=model, face="3"))
+        look(AnimateOptions(couple, SONG, model=str(model), face="3"))
     with pytest.raises(InputError, match="text.wav"):
-        look(AnimateOptions(couple, SONG, model=model), tmp_path / "text.wav")
+        look(AnimateOptions(couple, SONG, model=str(model)), tmp_path / "text.wav")
     with pytest.raises(InputError, match="none.jpg"):
-        look(AnimateOptions(tmp_path / "none.jpg", SONG, model=model))
+        look(AnimateOptions(tmp_path / "none.jpg", SONG, model=str(model)))
 
 
 def test_the_overlay_shows_boxes_on_the_upright_photo_and_tints_what_moves(seen: Look) -> None:
@@ -155,7 +149,7 @@ def test_an_overlay_replaces_nothing_and_leaves_nothing_half_done(seen: Look, tm
     assert [path.name for path in tmp_path.iterdir()] == ["faces.png"]
 
 
-def test_the_command_prints_all_of_it_for_people_and_for_programs(couple: Path, model: str, tmp_path: Path) -> None:
+def test_the_command_prints_all_of_it_for_people_and_for_programs(couple: Path, model: Path, tmp_path: Path) -> None:
     words = ("inspect", couple, SONG, "--model", model, "--no-trial", "--overlay", tmp_path / "faces.jpg")
     told = emo(*words)
     assert told.exit_code == 0, told.stderr
@@ -166,15 +160,15 @@ def test_the_command_prints_all_of_it_for_people_and_for_programs(couple: Path, 
     assert (found["effort"]["frames"], found["crop"]["height"]) == (183, 512)
 
 
-def test_a_video_tells_how_it_was_made_and_from_what(model: str, tmp_path: Path) -> None:
+def test_a_video_tells_how_it_was_made_and_from_what(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
-    animate(AnimateOptions(PHOTO, SONG, path, model=model, size=128, seed=3, duration=0.2, lips=0.5))
+    animate(AnimateOptions(PHOTO, SONG, path, model=str(model), size=128, seed=3, duration=0.2, lips=0.5))
     told = json.loads(emo("inspect", path, "--json", "-q").stdout)["record"]
     assert told["digitalSourceType"].endswith("/trainedAlgorithmicMedia")
     assert (told["model"], told["seed"], told["lips"], told["duration"], told["size"]) == ("tiny", 3, 0.5, 0.2, 128)
     assert told["photo"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
     assert told["sound"] == hashlib.sha256(SONG.read_bytes()).hexdigest()
-    assert told["weights"] == fingerprint(Path(model))
+    assert told["weights"] == fingerprint(model)
     assert "Not a recording" in emo("inspect", path).stdout
 
 
@@ -190,9 +184,9 @@ def test_what_is_no_video_is_code_3(tmp_path: Path) -> None:
     assert isinstance(emo("inspect", tmp_path / "x.mp4").exception, InputError)
 
 
-def test_another_bit_in_a_model_is_another_fingerprint(model: str, tmp_path: Path) -> None:
+def test_another_bit_in_a_model_is_another_fingerprint(model: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "copy"))
-    assert fingerprint(copy) == fingerprint(Path(model))
+    assert fingerprint(copy) == fingerprint(model)
     family = Family.load(copy)
     replace(family, steps=family.steps + 1).save(copy)
-    assert fingerprint(copy) != fingerprint(Path(model))
+    assert fingerprint(copy) != fingerprint(model)

@@ -20,7 +20,6 @@ from emo_cli.networks.attention import BlockContext, SpatialBlock
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.unet import Conditions, UNet
 from emo_cli.segments.scene import Settings
-from tiny_model import save_tiny_model
 from tiny_pipeline import BOTH, WIDTHS, tiny
 
 GB = 10**9
@@ -111,12 +110,12 @@ def test_a_missing_compiler_is_told_before_the_model_is_loaded(monkeypatch: pyte
         check(Way(device.choose("cpu"), compile=True))
 
 
-def test_a_loaded_model_is_kept_until_another_way_is_asked(tmp_path: Path) -> None:
-    folder, here, loaded = save_tiny_model(tmp_path / "tiny"), device.choose("cpu"), Loaded()
-    first = loaded.open(folder, "tiny", Way(here), 64).pipeline
-    assert loaded.open(folder, "tiny", Way(here), 128).pipeline is first
+def test_a_loaded_model_is_kept_until_another_way_is_asked(model: Path) -> None:
+    here, loaded = device.choose("cpu"), Loaded()
+    first = loaded.open(model, "tiny", Way(here), 64).pipeline
+    assert loaded.open(model, "tiny", Way(here), 128).pipeline is first
     assert loaded.weights
-    assert loaded.open(folder, "tiny", Way(device.choose("cpu", "bfloat16")), 64).pipeline is not first
+    assert loaded.open(model, "tiny", Way(device.choose("cpu", "bfloat16")), 64).pipeline is not first
 
 
 @torch.no_grad()

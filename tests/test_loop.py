@@ -93,25 +93,16 @@ def test_what_has_grown_since_begins_without_effect() -> None:
         assert (grown(inputs)[:, 1] == 0).all()
 
 
-def _share(rank: int, folder: str) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _mean(rank: int) -> list[float]:
+    """A gradient, rank by rank another, shared with the other process."""
     weight = nn.Parameter(torch.zeros(3))
     weight.grad = torch.full((3,), float(rank))
     share_gradients([weight])
-    Path(folder, f"{rank}.json").write_text(json.dumps(weight.grad.tolist()))
-    torch.distributed.destroy_process_group()
+    return weight.grad.tolist()
 
 
-def test_two_processes_end_with_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    multiprocessing.spawn(_share, args=(str(tmp_path),), nprocs=2)
-    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[0.5] * 3] * 2
-
-
-def _learn(rank: int, folder: str) -> None:
+def _learn(folder: str) -> list[list[list[float]]]:
     """The same run twice: once every process keeps the whole network, once each keeps a part; the second is resumed."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     whole, shared = Line(), Line()
     whole.train(Path(folder, "whole"), 6)
     for minutes in (0.0, None):
@@ -119,14 +110,31 @@ def _learn(rank: int, folder: str) -> None:
         share_out(shared.network, torch.device("cpu"))
         shared.train(Path(folder, "shared"), 6, minutes=minutes)
     with complete(shared.network):
-        found = [whole.network.weight.tolist(), shared.network.weight.tolist()]
+        return [whole.network.weight.tolist(), shared.network.weight.tolist()]
+
+
+def _work(rank: int, folder: str) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found = {"mean": _mean(rank), "learned": _learn(folder)}
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 
 
-def test_a_network_shared_out_learns_the_same_as_copies_and_goes_on_after_a_stop(tmp_path: Path) -> None:
-    multiprocessing.spawn(_learn, args=(str(tmp_path),), nprocs=2)
-    (whole, shared), other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes has found."""
+    folder = tmp_path_factory.mktemp("two")
+    multiprocessing.spawn(_work, args=(str(folder),), nprocs=2)
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_two_processes_end_with_the_mean_of_their_gradients(two: list[dict[str, Any]]) -> None:
+    assert [found["mean"] for found in two] == [[0.5] * 3] * 2
+
+
+def test_a_network_shared_out_learns_the_same_as_copies_and_goes_on_after_a_stop(two: list[dict[str, Any]]) -> None:
+    (whole, shared), other = (found["learned"] for found in two)
     assert torch.allclose(torch.tensor(whole), torch.tensor(shared), atol=1e-6)
     assert other == [whole, shared]
 

@@ -25,7 +25,6 @@ from emo_cli.segments.room import LAYERS, Room, patient_frames
 from emo_cli.segments.scene import AtOnce, Settings
 from test_pipeline import MASK, sound
 from tiny_hallo import autoencoder
-from tiny_model import save_tiny_model
 from tiny_pipeline import tiny
 
 CPU = torch.device("cpu")
@@ -161,7 +160,7 @@ def test_a_picture_that_does_not_fit_waits_for_layers_to_go_and_none_is_shown_tw
 
 
 def test_in_the_end_one_sentence_tells_what_would_fit_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = UNet.forward
 
@@ -171,9 +170,9 @@ def test_in_the_end_one_sentence_tells_what_would_fit_and_nothing_is_written(
         return plain(network, latents, *given)
 
     monkeypatch.setattr(UNet, "forward", refuse)
-    folder, output = save_tiny_model(tmp_path / "tiny"), tmp_path / "out.mp4"
+    output = tmp_path / "out.mp4"
     photo, tune = small_photo(tmp_path), tone(tmp_path / "a.wav", 0.2)
-    options = AnimateOptions(photo, tune, output, model=str(folder), size=512, dtype="bfloat16", device="cpu")
+    options = AnimateOptions(photo, tune, output, model=str(model), size=512, dtype="bfloat16", device="cpu")
     told = "ran out of memory.*take --size 384 .* which would fit, or use --device cpu"
     with pytest.raises(DeviceError, match=told) as failure:
         animate(options)
@@ -193,10 +192,10 @@ def test_what_would_fit_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no smaller" in sizes[1]
 
 
-def test_the_next_video_begins_with_what_sufficed_for_the_last(tmp_path: Path) -> None:
-    folder, here, loaded = save_tiny_model(tmp_path / "tiny"), Way(device.choose("cpu")), Loaded()
-    first = loaded.open(folder, "tiny", here, 64).room
+def test_the_next_video_begins_with_what_sufficed_for_the_last(model: Path) -> None:
+    here, loaded = Way(device.choose("cpu")), Loaded()
+    first = loaded.open(model, "tiny", here, 64).room
     first.offloaded = True
-    assert loaded.open(folder, "tiny", here, 64).room is first
-    larger = loaded.open(folder, "tiny", here, 128).room
+    assert loaded.open(model, "tiny", here, 64).room is first
+    larger = loaded.open(model, "tiny", here, 128).room
     assert larger is not first and larger.offloaded

@@ -123,6 +123,24 @@ def test_a_file_keeps_its_content_until_the_new_one_is_whole(tmp_path: Path) -> 
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_asked_to_stop_while_a_file_is_about_to_begin_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt), scratch.beside(tmp_path / "x.mp4"):
+        raise AssertionError("the block began")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_written_whole_with_any_name_in_it(tmp_path: Path) -> None:
+    scratch.write_text(tmp_path / "x.txt", "ü\udcff\n")
+    assert (tmp_path / "x.txt").read_bytes() == b"\xc3\xbc\xff\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
+
+
 def test_a_folder_that_cannot_be_made_is_told_with_a_next_step(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file/run cannot be made .*; choose another one"):

@@ -77,11 +77,9 @@ def test_another_rate_and_mono_are_heard_at_the_same_length(weights: Path, tmp_p
 
 
 @with_library
-def test_the_command_takes_the_weights_and_the_video_names_them(weights: Path, tmp_path: Path) -> None:
-    from tiny_model import save_tiny_model
-
+def test_the_command_takes_the_weights_and_the_video_names_them(weights: Path, model: Path, tmp_path: Path) -> None:
     words = ["animate", EXAMPLES / "portrait.jpg", EXAMPLES / "song.wav", "-o", tmp_path / "x.mp4", "--duration", "0.4"]
-    words += ["--model", save_tiny_model(tmp_path / "tiny"), "--size", "128", "-q", "--vocals", "demucs"]
+    words += ["--model", model, "--size", "128", "-q", "--vocals", "demucs"]
     made = CliRunner().invoke(app, [str(word) for word in (*words, "--separator", weights)])
     assert made.exit_code == 0, made.output
     record = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "x.mp4"), "--json", "-q"]).stdout)["record"]

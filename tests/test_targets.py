@@ -9,17 +9,11 @@ import torch
 
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.chart.geometry import lip_gaps
-from emo_cli.face.landmarks import LOWER_LIP_INNER_MIDDLE, UPPER_LIP_INNER_MIDDLE, triangles
+from emo_cli.face.landmarks import LOWER_LIP_INNER_MIDDLE, UPPER_LIP_INNER_MIDDLE
 from emo_cli.training.articulation import CURVES
-from emo_cli.training.fitting import fit_codec
 from emo_cli.training.rig import sides
 from emo_cli.training.targets import displacement, expression_weights, random_reference, rest_jaw
 from rig_fixture import small_rig
-
-
-@pytest.fixture(scope="module")
-def codec() -> FlowCodec:
-    return fit_codec(small_rig(), torch.from_numpy(triangles()))
 
 
 def posture(**values: float) -> torch.Tensor:

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_bench import BACKBONE, EMO, FILES, GIANT, PERSON, Bench, bench
+from hub_bench import BACKBONE, FILES, GIANT, PERSON, Bench, bench
 from hub_server import COMMIT, Fault, sha256, wait_for
 
 
@@ -92,12 +91,11 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(empty: Bench, way: 
 
 def test_an_interrupted_fetch_goes_on_in_the_next_run(empty: Bench) -> None:
     empty.hub.faults["storage:giant.pth"] = Fault("stalled", times=1, amount=15_000_000)
-    patient = empty.surroundings(HF_HUB_DOWNLOAD_TIMEOUT="60")
-    running = subprocess.Popen([*EMO, "weights", "get", "giant"], env=patient, stderr=subprocess.PIPE, text=True)
+    running = empty.begin("weights", "get", "giant", HF_HUB_DOWNLOAD_TIMEOUT="60")
     wait_for(lambda: any(part.stat().st_size > 10_000_000 for part in empty.parts()))
-    running.send_signal(signal.SIGTERM)
-    told = running.communicate(timeout=30)[1]
-    assert (running.returncode, told.splitlines()[-1]) == (143, "emo: Stopped; no half-made file is left.")
+    running.send(signal.SIGTERM)
+    said = running.end(30)
+    assert (said.code, said.sentence) == (143, "emo: Stopped; no half-made file is left.")
     assert empty.blobs() == [] and list(empty.folder("giant").glob("*")) == []
     assert empty.emo("weights", "get", "giant").out.endswith("(24 MB, 14 MB received)\n")
     assert empty.resumed() == ["bytes=10485760-"]
@@ -182,9 +180,8 @@ def test_offline_the_cache_of_any_program_is_enough(full: Bench) -> None:
 
 
 def test_two_commands_at_once_fetch_a_file_once(empty: Bench) -> None:
-    command = [*EMO, "weights", "get", "giant"]
-    both = [subprocess.Popen(command, env=empty.surroundings(), stderr=subprocess.PIPE) for _ in range(2)]
-    assert [running.communicate(timeout=60)[0] or running.returncode for running in both] == [0, 0]
+    both = [empty.begin("weights", "get", "giant") for _ in range(2)]
+    assert [running.end(60).code for running in both] == [0, 0]
     assert empty.hub.count("GET")["giant.pth"] == 1
 
 

@@ -72,12 +72,14 @@ def beside(path: Path) -> Iterator[Path]:
         if is_free(left):
             left.unlink(missing_ok=True)
     part = path.with_name(f".{stem}.part-{secrets.token_hex(4)}{path.suffix}")
-    lock = hold(part)
+    lock = None
     try:
+        lock = hold(part)
         yield part
     finally:
         part.unlink(missing_ok=True)
-        lock.close()
+        if lock is not None:
+            lock.close()
 
 
 def settle(part: Path, path: Path) -> None:
@@ -107,6 +109,12 @@ def replaced(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} cannot be written ({error.strerror}); check the disk and the folder.") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all; names that are none stay as they are. Raises OutputError."""
+    with replaced(path) as part:
+        part.write_text(text, "utf-8", "surrogateescape")
+
+
 def no_room(error: OSError) -> OutputError:
     """What to tell when a temporary file cannot be made or written."""
     place = tempfile.gettempdir() if error.filename is None else error.filename
@@ -128,13 +136,17 @@ def is_free(lock: Path) -> bool:
 def hold(lock: Path) -> IO[bytes]:
     """A new private file that this process holds until it is closed. Raises OSError."""
     new = lock.with_name(f"{lock.name}.new")  # nobody may find it before it is held
-    file = os.fdopen(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b")
-    if fcntl is not None:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        file.close()  # what is open there can be neither renamed nor removed
-    os.replace(new, lock)
+    try:
+        file = os.fdopen(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b")
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            file.close()  # what is open there can be neither renamed nor removed
+        os.replace(new, lock)
+    except BaseException:  # also a signal that asks the command to stop
+        new.unlink(missing_ok=True)
+        raise
     return file
 
 

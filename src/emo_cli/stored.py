@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,8 +79,7 @@ class StoredNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        tensors = (*self.parameters(), *self.buffers())
-        return tensors[0].device
+        return next(chain(self.parameters(), self.buffers())).device
 
 
 def load_strictly(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:

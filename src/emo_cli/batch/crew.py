@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from emo_cli import device
+from emo_cli import device, orphans
 from emo_cli.batch.jobs import Job
 from emo_cli.batch.ledger import Ledger, Record, first_record
 from emo_cli.batch.maker import Hear, Maker, Orders
@@ -175,7 +174,7 @@ def _serve(pipe: Connection, orders: Orders, place: str, threads: int | None) ->
     """What a member does: jobs, until nobody gives it any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears Ctrl-C and ends this one
     signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_end_with_parent, name="emo-parent", daemon=True).start()
+    orphans.end_with_parent()
     if threads is not None and not os.environ.get("OMP_NUM_THREADS"):
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
@@ -188,11 +187,3 @@ def _serve(pipe: Connection, orders: Orders, place: str, threads: int | None) ->
 
 def _leave(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
-
-
-def _end_with_parent() -> None:
-    """A process whose parent was killed must not go on: another run may have begun the same job."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

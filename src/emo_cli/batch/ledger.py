@@ -104,8 +104,7 @@ class Ledger:
 
     def write(self, key: str, record: Record) -> None:
         """Replace a job's record in one act."""
-        with scratch.replaced(self._path(key)) as part:
-            part.write_text(json.dumps(asdict(record), ensure_ascii=False), "utf-8", "surrogateescape")
+        scratch.write_text(self._path(key), json.dumps(asdict(record), ensure_ascii=False))
 
     def _path(self, key: str) -> Path:
         return self._jobs / f"{key}.json"

@@ -39,8 +39,7 @@ def write_reports(page: Path, records: Sequence[Record], seconds: float) -> None
     texts = {page.with_suffix(".jsonl"): "".join(f"{line(record)}\n" for record in records)}
     texts[page] = html(records, seconds, page.parent)
     for path, text in texts.items():
-        with scratch.replaced(path) as part:
-            part.write_text(text, "utf-8", "surrogateescape")
+        scratch.write_text(path, text)
 
 
 def html(records: Sequence[Record], seconds: float, folder: Path) -> str:

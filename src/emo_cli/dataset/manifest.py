@@ -110,8 +110,7 @@ def write_manifest(data: Path, clips: Iterable[TrainingClip], dropped: Iterable[
     """Replace a folder's two lists, each in one act, with rows in the order given. Raises OutputError."""
     for name, rows in ((DROPPED, dropped), (MANIFEST, clips)):
         lines = [json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows]
-        with scratch.replaced(data / name) as part:
-            part.write_text("".join(lines), "utf-8", "surrogateescape")
+        scratch.write_text(data / name, "".join(lines))
 
 
 def read_track(path: Path, frames: int | None = None) -> Track:

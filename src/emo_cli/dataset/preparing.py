@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
-from emo_cli import device, footage
+from emo_cli import device, footage, orphans
 from emo_cli.dataset.agreement import bundled_hearing
 from emo_cli.dataset.choosing import choose, dropped_gap
 from emo_cli.dataset.cutting import cut
@@ -131,16 +129,9 @@ def _frames(source: Source, limits: Limits) -> Iterator[Frame]:
 
 
 def _begin() -> None:
-    """In a worker: one thread for the numbers, and one that ends the process when the command has been killed."""
+    """In a worker: one thread for the numbers, and no life beyond the command's."""
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    orphans.end_with_parent()
 
 
 @cache

@@ -39,8 +39,7 @@ def write_report(data: Path, page: Path) -> int:
     """
     clips, dropped = read_manifest(data), read_dropped(data)
     text = html(clips, dropped, _samples(data, clips))
-    with scratch.replaced(page) as part:
-        part.write_text(text, "utf-8", "replace")
+    scratch.write_text(page, text)
     return len(clips)
 
 

@@ -78,8 +78,7 @@ class ClipFolder:
             scratch.make_folder(self.data / name)
         settings = self.data / SETTINGS
         if not settings.exists():
-            with scratch.replaced(settings) as part:
-                part.write_text(json.dumps(told))
+            scratch.write_text(settings, json.dumps(told))
         elif json.loads(settings.read_text()) != told:
             raise UsageError(
                 f"{self.data} was begun with other settings. Give the same ones to go on, or another folder for --out."
@@ -93,8 +92,7 @@ class ClipFolder:
         """Keep a source's outcome: from now on it is finished."""
         rows = {name: [asdict(row) for row in getattr(outcome, name)] for name in ("clips", "dropped")}
         told = json.dumps({"state": source.state, **rows}, ensure_ascii=True)
-        with scratch.replaced(self._record(source)) as part:
-            part.write_text(told)
+        scratch.write_text(self._record(source), told)
 
     def others(self, sources: Iterable[Source]) -> Iterator[Outcome]:
         """What the sources of earlier runs gave that are not among these."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from emo_cli import device
+from emo_cli import device, scratch
 from emo_cli.dataset.manifest import TrainingClip
 from emo_cli.errors import OutputError, UsageError
 from emo_cli.networks.codec import PictureCodec
@@ -273,6 +273,6 @@ def _write(pipeline: EmoPipeline, folder: Path, steps: int) -> None:
         pipeline.save_pretrained(part)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(part, target)
-        (folder / FINISHED).write_text(json.dumps({"steps": steps}) + "\n")
+        scratch.write_text(folder / FINISHED, json.dumps({"steps": steps}) + "\n")
     except OSError as error:
         raise OutputError(f"{target} cannot be written ({error.strerror}); free some room.") from error
