@@ -6,45 +6,23 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import emo_cli
 from emo_cli import __version__
 from emo_cli.cli.app import main
+from emo_cli.dataset.manifest import MANIFEST
 from emo_cli.family import Family
+from emo_process import Said, emo, fresh
 from made_sound import wav
 
 PHOTO = Path(__file__).parents[1] / "examples" / "portrait.jpg"
 SONG = PHOTO.with_name("song.wav")
-EMO = [sys.executable, "-m", "emo_cli"]
-# The package under test, also where it was given by a relative path and the command runs elsewhere.
-SURROUNDINGS = {**os.environ, "PYTHONPATH": str(Path(emo_cli.__file__).parents[1]), "COLUMNS": "100"}
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def run(*arguments: str | Path, folder: Path | None = None) -> Said:
-    """The command as a process of its own."""
-    done = subprocess.run(
-        [*EMO, *map(str, arguments)],
-        capture_output=True, text=True, cwd=folder, env=SURROUNDINGS, stdin=subprocess.DEVNULL, timeout=300,
-    )  # fmt: skip
-    return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -72,13 +50,13 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_version_is_one_line() -> None:
-    assert run("--version") == Said(0, f"emo {__version__}\n", "")
+    assert fresh("--version") == Said(0, f"emo {__version__}\n", "")
 
 
 def test_help_comes_at_once() -> None:
-    run("--help")  # compiled and cached now
+    fresh("--help")  # compiled and cached now
     before = os.times()
-    said = run("--help")
+    said = fresh("--help")
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     assert used < 1.5  # processor seconds: 0.3 s; torch alone would cost more
@@ -87,7 +65,7 @@ def test_help_comes_at_once() -> None:
 
 
 def test_animate_help_names_every_option_and_the_default_output() -> None:
-    said = run("animate", "--help")
+    said = emo("animate", "--help")
     words = """-o --output --model --seed --steps --guidance --motion --expression --lips --speed --fps --size
         --framing --face --start --duration --device --dtype --download --overwrite --quiet --json"""
     options = words.split()
@@ -116,7 +94,7 @@ def test_a_command_that_makes_no_sense_is_a_usage_error(call, arguments: list[st
 
 
 def test_a_missing_photo_is_one_sentence_and_code_3(tmp_path: Path, model: Path) -> None:
-    said = run("animate", tmp_path / "no one.jpg", SONG, "--model", model, "--quiet", folder=tmp_path)
+    said = emo("animate", tmp_path / "no one.jpg", SONG, "--model", model, "--quiet", folder=tmp_path)
     assert (said.code, said.out) == (3, "")
     assert re.fullmatch(r"emo: .*no one\.jpg.*\n", said.err)
     assert list(tmp_path.glob("*.mp4")) == []
@@ -223,7 +201,7 @@ def test_inspect_of_a_photo_without_a_face_is_code_4(call, tmp_path: Path) -> No
 
 
 def test_weights_help_shows_every_command_and_examples() -> None:
-    said = run("weights", "--help")
+    said = emo("weights", "--help")
     assert [name for name in ("list", "get", "verify", "path", "remove", "import") if name not in said.out] == []
     assert "emo weights get echomimic-acc" in said.out and "HF_HOME" in said.out
 
@@ -246,3 +224,26 @@ def test_train_does_not_mix_with_what_a_folder_holds(call, tmp_path: Path) -> No
     said = call("train", "--rig", tmp_path / "rig.npz", "--out", tmp_path)
     assert said.code == 7
     assert "--resume" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--base sd15 --rig rig.npz", "--base has no say where mini learns from speech."),
+        ("--rig rig.npz --no-recompute", "--recompute has no say where mini learns from speech."),
+        ("--preset emo-tiny --rig rig.npz", "--rig has no say where a model of EMO's kind learns from clips."),
+        ("--from mini --data CLIPS --stage video", "--stage has no say where mini learns from clips of people."),
+        ("", "Give --rig"),
+        ("--data CLIPS", "Add --from mini"),
+        ("--preset emo-tiny", "Give the clips to learn from with --data"),
+    ],
+)
+def test_train_refuses_what_has_no_say_and_misses_what_it_needs(
+    call, tmp_path: Path, words: str, sentence: str
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / MANIFEST).touch()
+    said = call("train", "--out", tmp_path / "run", *words.replace("CLIPS", str(clips)).split())
+    assert said.code == 2
+    assert sentence in said.sentence

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Context, Option
 
 from emo_cli.cli.options import DEVICE_HELP
 from emo_cli.cli.report import Report
@@ -81,7 +82,37 @@ EXAMPLES = """Examples:
 [bold]accelerate launch --num_processes 8 -m emo_cli train --preset emo ...[/bold]  eight graphics cards"""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to train: in words; the options that have a say in it beside those that always have; the one that it
+    cannot do without, and what to tell who left it out."""
+
+    words: str
+    options: str
+    needs: str
+    lacking: str
+
+
+ALWAYS = "out preset start data steps minutes seed resume"
+SPEECH = Way(
+    "mini learns from speech",
+    "stage workers rig head_model processes",
+    "rig", "Speech is acted out on a face rig. Give --rig; docs/training.md says how to get one.",
+)  # fmt: skip
+PEOPLE = Way(
+    "mini learns from clips of people",
+    "processes",
+    "start", "--data holds clips of people, which fine-tune a model. Add --from mini, or --preset emo-tiny.",
+)  # fmt: skip
+VIDEO = Way(
+    "a model of EMO's kind learns from clips",
+    "stage workers base temporal hearing autoencoder batch accumulate rate size device dtype recompute samples",
+    "data", "Give the clips to learn from with --data; `emo dataset prepare` makes them.",
+)  # fmt: skip
+
+
 def train(
+    context: Context,
     out: OutOption,
     preset: PresetOption = None,
     start: FromOption = None,
@@ -115,48 +146,66 @@ def train(
     kind = _kind(preset, start)
     with Report(quiet=not leads) as report:
         report.stage("starting")
-        if kind == "mini":
-            if os.environ.get("WORLD_SIZE", "1") != "1":
-                raise UsageError("mini starts its processes itself: leave out the launcher and give --processes.")
-            from emo_cli.training.personal import PersonalOptions, is_clips, train_on_people
-            from emo_cli.training.stages import TrainOptions
-            from emo_cli.training.stages import train as run
-            from emo_cli.weights import locate
-
-            earlier = None if start is None else locate(start)
-            if data is not None and is_clips(data):
-                if earlier is None:
-                    raise UsageError(
-                        f"{data} holds clips of people, which fine-tune a model. Add --from mini, or --preset emo-tiny."
-                    )
-                personal = PersonalOptions(
-                    start=earlier, data=data, out=out, steps=steps, minutes=minutes, seed=seed, processes=processes
-                )
-                folder = train_on_people(personal, report.line)
-            else:
-                if rig is None:
-                    raise UsageError(
-                        "Speech is acted out on a face rig. Give --rig; docs/training.md says how to get one."
-                    )
-                options = TrainOptions(
-                    rig=rig, out=out, head_model=head_model, preset=kind, data=data, start=earlier, stage=stage,
-                    steps=steps, minutes=minutes, seed=seed, workers=max(workers, 1), processes=processes,
-                )  # fmt: skip
-                folder = run(options, report.line)
-        else:
-            if data is None:
-                raise UsageError("Give the clips to learn from with --data; `emo dataset prepare` makes them.")
+        way = _way(kind, data)
+        _check(context, way)
+        if way is VIDEO:
             from emo_cli.training.emo.course import CourseOptions
             from emo_cli.training.emo.course import train as learn
             from emo_cli.training.emo.presets import Sources
 
+            assert data is not None
             course = CourseOptions(
                 data=data, out=out, preset=kind, sources=Sources(base, temporal, hearing, autoencoder, start),
                 stage=stage, steps=steps, batch=batch, rate=rate, accumulate=accumulate, minutes=minutes, seed=seed,
                 size=size, device=device, dtype=dtype, recompute=recompute, samples=samples, workers=workers,
             )  # fmt: skip
             folder = learn(course, report.line, report.share)
+        elif way is PEOPLE:
+            from emo_cli.training.personal import PersonalOptions, train_on_people
+            from emo_cli.weights import locate
+
+            assert start is not None and data is not None
+            personal = PersonalOptions(
+                start=locate(start), data=data, out=out, steps=steps, minutes=minutes, seed=seed, processes=processes
+            )
+            folder = train_on_people(personal, report.line)
+        else:
+            from emo_cli.training.stages import TrainOptions
+            from emo_cli.training.stages import train as run
+            from emo_cli.weights import locate
+
+            assert rig is not None
+            earlier = None if start is None else locate(start)
+            options = TrainOptions(
+                rig=rig, out=out, head_model=head_model, preset=kind, data=data, start=earlier, stage=stage,
+                steps=steps, minutes=minutes, seed=seed, workers=max(workers, 1), processes=processes,
+            )  # fmt: skip
+            folder = run(options, report.line)
         report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")
+
+
+def _way(kind: str, data: Path | None) -> Way:
+    """How a model of this kind learns from what lies in a folder."""
+    if kind != "mini":
+        return VIDEO
+    from emo_cli.training.personal import is_clips
+
+    return PEOPLE if is_clips(data) else SPEECH
+
+
+def _check(context: Context, way: Way) -> None:
+    """Raises UsageError for an option that is missing, or that would change nothing."""
+    if way is not VIDEO and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("mini starts its processes itself: leave out the launcher and give --processes.")
+    heard = {*ALWAYS.split(), *way.options.split()}
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in heard and source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
+            raise UsageError(
+                f"{option.opts[0]} has no say where {way.words}. Leave it out, or choose another --preset or --data."
+            )
+    if context.params[way.needs] is None:
+        raise UsageError(way.lacking)
 
 
 def _kind(preset: str | None, start: str | None) -> str:
