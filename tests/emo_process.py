@@ -27,7 +27,10 @@ from typing import IO, Any, Protocol
 EMO = [sys.executable, "-m", "emo_cli"]
 PACKAGE = Path(__file__).parents[1] / "src"
 # Nothing that reads the environment while it is loaded, as huggingface_hub does.
-LOADED = ("emo_cli.animate", "emo_cli.pipeline", "emo_cli.cli.app", "rich.markdown", "rich.table", "rich.panel")
+LOADED = (
+    "emo_cli.animate", "emo_cli.pipeline", "emo_cli.cli.app", "rich.markdown", "rich.table", "rich.panel",
+    "asyncio", "filelock", "importlib.metadata", "tqdm.auto", "yaml",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,6 @@ def _serve() -> None:
     gc.collect()
     gc.freeze()  # so that no collection touches, and copies, what the forks share
     wishes = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the tests
     while True:
         asked, handles, _, _ = socket.recv_fds(wishes, 1, 4)
@@ -221,11 +223,13 @@ def _serve() -> None:
             return _watch(socket.socket(fileno=handles[0]), handles[1:])
         for handle in handles:
             os.close(handle)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # those that have ended
 
 
 def _watch(line: socket.socket, streams: list[int]) -> None:
     """Fork once more: the child returns and is the command, the parent tells how it ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size = _number(line)
     words, folder, environment = json.loads(_bytes(line, size))
     child = os.fork()
