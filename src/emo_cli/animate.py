@@ -30,7 +30,7 @@ from emo_cli.networks.codec import Strength
 from emo_cli.outlook import Outlook
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.portrait import Framing, Portrait
-from emo_cli.quality import SHARES, Quality, wanted
+from emo_cli.quality import SHARES, Quality, Shortcuts, wanted
 from emo_cli.regions import FaceCut
 from emo_cli.segments.room import Room
 from emo_cli.segments.scene import Settings
@@ -156,6 +156,27 @@ class Silence:
     def warn(self, sentence: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Backing:
+    """What a caller of `perform` has at hand besides.
+
+    began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
+    for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
+    goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into the video.
+    room: how much goes through at once, one window without it. card: whether the model is on a graphics card.
+    """
+
+    began: float | None = None
+    weights: str | None = None
+    unfinished: Path | None = None
+    sign: Identity | None = None
+    room: Room | None = None
+    card: bool = False
+
+
+ALONE = Backing()
+
+
 def animate(
     options: AnimateOptions,
     progress: Progress | None = None,
@@ -164,7 +185,7 @@ def animate(
 ) -> Video:
     """Make one video from file names; whatever can fail fast is tried before the model is loaded.
 
-    loaded: for callers who make many videos; unfinished: see `perform`. Raises an EmoError of the kind that fits;
+    loaded: for callers who make many videos; unfinished: see `Backing`. Raises an EmoError of the kind that fits;
     then nothing is written.
     """
     progress = progress or Silence()
@@ -187,10 +208,9 @@ def animate(
         ready = loaded.open(folder, options.model, wished, side)
         for sentence in ready.notes:
             progress.warn(sentence)
-        return perform(
-            ready.pipeline, portrait, sound, options, progress, began=began, weights=loaded.weights,
-            unfinished=unfinished, sign=sign, room=ready.room, card=device.is_card(place.device),
-        )  # fmt: skip
+        card = device.is_card(place.device)
+        backing = Backing(began, loaded.weights, unfinished, sign, ready.room, card)
+        return perform(ready.pipeline, portrait, sound, options, progress, backing)
 
 
 def way(options: AnimateOptions, place: Placement) -> Way:
@@ -221,23 +241,12 @@ def perform(
     sound: Sound,
     options: AnimateOptions,
     progress: Progress | None = None,
-    began: float | None = None,
-    weights: str | None = None,
-    unfinished: Path | None = None,
-    sign: Identity | None = None,
-    room: Room | None = None,
-    card: bool = False,
+    backing: Backing = ALONE,
 ) -> Video:
-    """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already.
-
-    began: the time.perf_counter() at which the caller's own preparations started. weights: the model's fingerprint,
-    for the record in the video. unfinished: a folder that keeps what is finished, so that after a kill the same call
-    goes on from there; the caller removes it. sign: by whom a manifest of content credentials is signed into the video.
-    room: how much goes through at once, one window without it. card: whether the model is on a graphics card.
-    """
+    """Make the video of a portrait and a sound that are read already, with a pipeline that is loaded already."""
     progress = progress or Silence()
-    began = time.perf_counter() if began is None else began
-    recipe = _recipe(pipeline, options, portrait, sound, weights)
+    began = time.perf_counter() if backing.began is None else backing.began
+    recipe = _recipe(pipeline, options, portrait, sound, backing.weights)
     warnings = (
         *_doubts(portrait, sound, options),
         *_unheard(pipeline, options, recipe),
@@ -248,48 +257,52 @@ def perform(
     progress.stage("listening to the sound")
     heard = speech.encode(sound, pipeline.sound_encoder, pipeline.family.fps, exact=pipeline.family.exact)
     driving = _driving(options, portrait, pipeline.family, heard.frames, progress)
+    settings = _settings(recipe, driving, wanted(pipeline.family, options.quality).shortcuts)
     ready = time.perf_counter()
     progress.stage("making frames")
-    settings = Settings(
-        seed=recipe.seed,
-        steps=recipe.steps,
-        guidance=recipe.guidance,
-        speed=recipe.speed,
-        strength=Strength(expression=recipe.expression, lips=recipe.lips, motion=recipe.motion),
-        region=recipe.region,
-        driving=driving,
-        shortcuts=wanted(pipeline.family, options.quality).shortcuts,
-    )
-    count = speech.frame_count(sound.seconds, recipe.fps)
-    plan = pipeline.plan(heard)
-    kept = unfinished and Unfinished(unfinished, plan, pipeline.family.fps, recipe.fps, count)
+    count, plan = speech.frame_count(sound.seconds, recipe.fps), pipeline.plan(heard)
+    kept = backing.unfinished and Unfinished(backing.unfinished, plan, pipeline.family.fps, recipe.fps, count)
     begin = kept.start if kept else 0
     segments = len(plan.segments) - (kept.first if kept else 0)
     step = partial(_step, progress, Outlook(recipe.steps, segments), recipe.steps)
-    made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn, room)
+    made = pipeline.frames(portrait, heard, settings, step, kept or None, progress.warn, backing.room)
     frames = _watched(made, portrait, heard.frames, progress, begin)
     if options.framing == "full":
         frames = (portrait.compose(frame) for frame in frames)
     shown = paced(frames, pipeline.family.fps, recipe.fps, count, begin)
-    tags = provenance.tags(recipe)
-    finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
-    if options.path == pipes.STANDARD:
-        written = video.stream(pipes.outgoing(), shown, recipe.fps, sound, tags, card)
-    elif kept:
-        written = kept.write(options.path, shown, recipe.fps, sound, tags, finish)
-    else:
-        written = video.write(options.path, shown, recipe.fps, sound, tags, options.overwrite, finish, card)
+    written = _write(shown, sound, options, recipe, backing, kept or None)
     timings = Timings(ready - began, time.perf_counter() - ready)
     return Video(
-        path=written.path,
-        frames=written.frames,
-        seconds=written.seconds,
-        fps=recipe.fps,
-        model=recipe.model,
-        seed=recipe.seed,
-        timings=timings,
-        warnings=warnings,
-    )
+        path=written.path, frames=written.frames, seconds=written.seconds, fps=recipe.fps, model=recipe.model,
+        seed=recipe.seed, timings=timings, warnings=warnings,
+    )  # fmt: skip
+
+
+def _settings(recipe: provenance.Recipe, driving: Rows | None, shortcuts: Shortcuts) -> Settings:
+    """What the pipeline must know of a recipe."""
+    strength = Strength(expression=recipe.expression, lips=recipe.lips, motion=recipe.motion)
+    return Settings(
+        seed=recipe.seed, steps=recipe.steps, guidance=recipe.guidance, speed=recipe.speed, strength=strength,
+        region=recipe.region, driving=driving, shortcuts=shortcuts,
+    )  # fmt: skip
+
+
+def _write(
+    frames: Iterable[Frame],
+    sound: Sound,
+    options: AnimateOptions,
+    recipe: provenance.Recipe,
+    backing: Backing,
+    kept: Unfinished | None,
+) -> video.Written:
+    """The frames and the sound, tagged and signed, where the user wants them."""
+    tags, sign = provenance.tags(recipe), backing.sign
+    finish = partial(credentials.sign, identity=sign, recipe=recipe) if sign is not None else None
+    if options.path == pipes.STANDARD:
+        return video.stream(pipes.outgoing(), frames, recipe.fps, sound, tags, backing.card)
+    if kept is not None:
+        return kept.write(options.path, frames, recipe.fps, sound, tags, finish)
+    return video.write(options.path, frames, recipe.fps, sound, tags, options.overwrite, finish, backing.card)
 
 
 def _step(progress: Progress, outlook: Outlook, steps: int, shown: int, step: int) -> None:

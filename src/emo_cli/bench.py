@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from emo_cli import animate, device, speech, video
-from emo_cli.animate import AnimateOptions
+from emo_cli.animate import AnimateOptions, Backing
 from emo_cli.checkpoints import describe
 from emo_cli.errors import UsageError
 from emo_cli.loading.loaded import Loaded
@@ -156,10 +156,8 @@ class Setting:
             began = time.perf_counter()
             portrait, sound = self._read()
             options = replace(self.options, output=Path(folder) / "video.mp4")
-            self.video = animate.perform(
-                self.pipeline, portrait, sound, options, began=began, room=self.room,
-                card=device.is_card(self.place.device),
-            )  # fmt: skip
+            backing = Backing(began=began, room=self.room, card=device.is_card(self.place.device))
+            self.video = animate.perform(self.pipeline, portrait, sound, options, backing=backing)
             took = time.perf_counter() - began
         self.memory = (device.peak_memory(), device.peak_memory(self.place.device))
         return took

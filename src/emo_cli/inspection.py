@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from emo_cli import animate, clips, device, portrait, scratch, speech
-from emo_cli.animate import AnimateOptions
+from emo_cli.animate import AnimateOptions, Backing
 from emo_cli.checkpoints import describe
 from emo_cli.errors import OutputError, WeightsError
 from emo_cli.face import Face
@@ -189,7 +189,7 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
         opened = time.perf_counter() - began
         try:
             wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
-            done = animate.perform(ready.pipeline, framed, part, wishes, watch, room=ready.room)
+            done = animate.perform(ready.pipeline, framed, part, wishes, watch, Backing(room=ready.room))
         except _Enough:
             steps = (options.steps or family.steps) * sum(1 for _ in clips.plan(sample, family).segments)
             return round(opened + watch.elapsed / watch.steps * steps * made / sample, 1)
