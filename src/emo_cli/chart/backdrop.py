@@ -81,11 +81,11 @@ def _fitted(plane: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return functional.interpolate(plane, list(size), mode="bilinear", align_corners=False)
 
 
-def swept(cover: torch.Tensor, field: HeadField, pivot: torch.Tensor) -> torch.Tensor:
+def swept(cover: torch.Tensor, field: HeadField) -> torch.Tensor:
     """The cells (rows, columns) of a head's field that a person of this cover may come to, however the head turns."""
     poses = torch.cartesian_prod(*(torch.tensor([-limit, 0.0, limit]) for limit in LIMITS))
     outline = torch.zeros(len(poses), len(OVAL), 2)
-    offsets = field.inverse(outline, rotations(poses), pivot)
+    offsets = field.inverse(outline, rotations(poses))
     size = (field.height, field.width)
     coarse = functional.interpolate(cover, size, mode="area")
     coarse = functional.max_pool2d(coarse, 5, 1, 2)

@@ -71,23 +71,19 @@ class HeadField:
     """How every coarse cell around the face follows the head and the face's outline.
 
     Attributes:
-        place: (1, cells, 3) upright pixels, with a depth that falls off behind the outline.
-        rigid: (cells,) share of the head's motion; express: (cells,) share of the outline's own motion.
-        left, right: (cells,) neighbours on the outline; part: (cells,) from left to right.
+        basis: (39, height, width) how cells move: by a turn of the head per unit of what it adds to x, y and z of their
+            places, then by the motion of each of the outline's 36 points.
+        coarse: the same on half the cells.
         height, width: the grid; cell: its pitch in pixels.
     """
 
-    place: torch.Tensor
-    rigid: torch.Tensor
-    express: torch.Tensor
-    left: torch.Tensor
-    right: torch.Tensor
-    part: torch.Tensor
+    basis: torch.Tensor
+    coarse: torch.Tensor
     height: int
     width: int
     cell: int
 
-    def inverse(self, outline: torch.Tensor, rotation: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+    def inverse(self, outline: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
         """Offsets to where each cell's content was in the photo.
 
         Args:
@@ -97,27 +93,26 @@ class HeadField:
         Returns:
             (frames, 2, height, width) pixels, by fixed-point inversion of the smooth forward motion.
         """
-        moved = (turn(self.place, rotation, pivot) - self.place)[..., :2] * self.place.new_tensor([1.0, -1.0])
-        own = torch.lerp(outline[:, self.left], outline[:, self.right], self.part[:, None])
-        forward = moved * self.rigid[:, None] + own * self.express[:, None]
-        half = forward.new_tensor([self.width, self.height]) * (self.cell / 2)
-        forward = (forward / half).mT.reshape(-1, 2, self.height, self.width)
-        screen = self.place[0, :, :2] * self.place.new_tensor([1.0, -1.0])
-        centre = (screen / half - 1).mT.reshape(1, 2, self.height, self.width)
-        coarse = [max(1, side // 2) for side in (self.height, self.width)]
-        moved = _inverted(_resized(forward, coarse), _resized(centre, coarse), _COARSE_STEPS)
-        moved = _inverted(forward, centre, _STEPS, _resized(moved, forward.shape[2:]))
-        return moved * -half[:, None, None]
+        half = outline.new_tensor([self.width, self.height])[:, None] * (self.cell / 2)
+        turned = (rotation - torch.eye(3))[:, :2] * outline.new_tensor([[1.0], [-1.0]])  # y is down on the screen
+        weights = torch.cat([turned, outline.mT], 2) / half  # (frames, 2, 39)
+        begin = _resized(_inverted(_weighted(weights, self.coarse), _COARSE_STEPS), (self.height, self.width))
+        return _inverted(_weighted(weights, self.basis), _STEPS, begin) * -half[..., None]
 
 
-def _inverted(
-    forward: torch.Tensor, centre: torch.Tensor, steps: int, begin: torch.Tensor | None = None
-) -> torch.Tensor:
+def _weighted(weights: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Sums (frames, 2, rows, columns) of basis fields (n, rows, columns) with weights (frames, 2, n)."""
+    return (weights.flatten(0, 1) @ basis.flatten(1)).view(-1, 2, *basis.shape[1:])
+
+
+def _inverted(forward: torch.Tensor, steps: int, begin: torch.Tensor | None = None) -> torch.Tensor:
     """How content came to cells: the fixed point of m(x) = forward(x - m(x)), in -1..1 over the picture.
 
     Args:
-        forward: (frames, 2, rows, columns) how far the content of each cell goes; centre: (1, 2, rows, columns).
+        forward: (frames, 2, rows, columns) how far the content of each cell goes.
     """
+    y, x = ((torch.arange(side) + 0.5) * 2 / side - 1 for side in forward.shape[2:])
+    centre = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))])
     moved = forward if begin is None else begin
     for _ in range(steps):
         grid = (centre - moved).permute(0, 2, 3, 1)
@@ -159,8 +154,13 @@ def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> Head
     express = 1 - smooth_step(radius, 1.0, 1.6)
     behind = (radius - 1).clamp(min=0) * 0.35 * (outline[:, 2].amax() - outline[:, 2].amin())
     depth = torch.lerp(outline[left, 2], outline[right, 2], part) - behind
-    place = torch.stack([x + centre[0], y + centre[1], depth], -1)[None]
-    return HeadField(place, rigid, express, left, right, part, height, width, cell)
+    place = torch.stack([x + centre[0], y + centre[1], depth]) - pivot_of(points)[:, None]
+    own = torch.zeros(len(outline), len(x))
+    for neighbour, near in ((left, 1 - part), (right, part)):
+        own.scatter_add_(0, neighbour[None], (near * express)[None])
+    basis = torch.cat([place * rigid, own]).view(-1, height, width)
+    coarse = _resized(basis[None], [max(1, side // 2) for side in (height, width)])[0]
+    return HeadField(basis, coarse, height, width, cell)
 
 
 def face_frame(points: torch.Tensor, height: int, width: int, cell: float) -> tuple[torch.Tensor, torch.Tensor]:

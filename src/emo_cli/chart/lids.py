@@ -97,6 +97,10 @@ class Lids:
         cover = cover.view(len(colours), 1, *colours.shape[2:])
         return torch.lerp(colours, self.lashes.view(1, 3, 1, 1), cover)
 
+    def drawn(self, closed: torch.Tensor) -> bool:
+        """Whether any of the eyes, closed as for `paint`, has a drawn lid."""
+        return bool((closed > _STARTS).any())
+
     def _drawn(self, closed: torch.Tensor) -> torch.Tensor:
         return self.share * smooth_step(closed, _STARTS, _DRAWN)
 

@@ -98,29 +98,28 @@ class Interior:
 
     def paint(
         self, sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, edge: Opening, share: Shares,
-        pixels: torch.Tensor, rigid: torch.Tensor, softness: float, size: tuple[int, int],
+        pixels: torch.Tensor, rigid: torch.Tensor, softness: float,
     ) -> torch.Tensor:  # fmt: skip
         """Colours inside the lips.
 
         Args:
             points: (frames, 468, 3) moved but not turned, upright pixels; rotation: (frames, 3, 3).
-            pixels: (frames, n, 2) of a box of `size`; rigid: (frames, n, 2) photo places under the skull's motion.
+            pixels: (frames, n, 2); rigid: (frames, n, 2) photo places under the skull's motion.
             softness: width of an edge, pixels.
 
         Returns:
-            (frames, 3, height, width).
+            (frames, 3, n).
         """
         centimetre = 1 / sheet.similarity.scale  # in pixels
         rest, gap = float(sheet.openings[0].gap), edge.gap
         wider = smooth_step(gap, 1.15 * rest + 0.02 * centimetre, 1.6 * rest + 0.14 * centimetre)
-        frames = len(pixels)
         layers = self._own_layers(sheet, edge, share, rigid, softness)
         shown = torch.maximum(1 - wider, wider.new_tensor(self.own.kept))[:, None]
-        narrowed = self._narrowed(sheet, share, centimetre).view(frames, 1, *size)
-        colour = self._drawn(sheet, points, rotation, share, pixels, rigid, centimetre, size)
+        narrowed = self._narrowed(sheet, share, centimetre)[:, None]
+        colour = self._drawn(sheet, points, rotation, share, pixels, rigid, centimetre)
         for source, cover in layers:
-            picture = seen_at(sheet, source.view(frames, *size, 2)) * narrowed
-            colour = torch.lerp(colour, picture, (cover * shown).view(frames, 1, *size))
+            picture = seen_at(sheet, source[:, None])[:, :, 0] * narrowed
+            colour = torch.lerp(colour, picture, (cover * shown)[:, None])
         return colour
 
     def _own_layers(
@@ -148,22 +147,22 @@ class Interior:
 
     def _drawn(
         self, sheet: Sheet, points: torch.Tensor, rotation: torch.Tensor, share: Shares, pixels: torch.Tensor,
-        rigid: torch.Tensor, centimetre: float, size: tuple[int, int],
+        rigid: torch.Tensor, centimetre: float,
     ) -> torch.Tensor:  # fmt: skip
-        """Throat, tongue and teeth (frames, 3, height, width), lit like the photo."""
+        """Throat, tongue and teeth (frames, 3, n), lit like the photo."""
         frames = len(pixels)
         height = (share.above + share.below).clamp(min=0) / centimetre
         low = 1 - smooth_step(share.below / centimetre / (_FLOOR_REACH + _FLOOR_GROWS * height), 0.0, 1.0)
-        low = (_FLOOR_SEEN * low).view(frames, 1, *size)
-        colour = torch.lerp(self.deep[:, None, None], self.floor[:, None, None], low)
+        low = (_FLOOR_SEEN * low)[:, None]
+        colour = torch.lerp(self.deep[:, None], self.floor[:, None], low)
         far = smooth_step(share.above / centimetre, 0.1, 1.0) * smooth_step(share.below / centimetre, 0.3, 1.2)
-        colour = colour * (1 - _DARK * far).view(frames, 1, *size)
+        colour = colour * (1 - _DARK * far)[:, None]
         opened = self._opened(sheet, points)
         along = sheet.openings[0].local(rigid)[0]
         upper, lower = sheet.openings[0].edges(along)
         own = self.own.upper_teeth * self.own.across(along)
         hidden = 1 - own * smooth_step((lower - upper) / centimetre, 0.05, 0.2)
-        hidden = hidden.view(frames, 1, *size)
+        hidden = hidden[:, None]
         rows = (
             (self.lower, LOWER_BOX, opened, 1.0, _LOWER_LIGHT),
             (self.upper, UPPER_BOX, None, hidden, 1.0),
@@ -171,17 +170,17 @@ class Interior:
         for picture, box, drop, shown, bright in rows:
             places = self._places(sheet, rotation, pixels, drop)
             layer = functional.grid_sample(
-                picture.expand(frames, -1, -1, -1), _normalised(places, box).view(frames, *size, 2),
+                picture.expand(frames, -1, -1, -1), _normalised(places, box)[:, None],
                 "bilinear", "zeros", align_corners=False,
-            )  # fmt: skip
-            back = (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6)).view(frames, 1, *size)
-            back = bright * back ** self.warmth[:, None, None]
-            colour = layer[:, :3] * shown * back * self.light[:, None, None] + colour * (1 - layer[:, 3:] * shown)
-        cheek = torch.lerp(self.deep, self.floor, _CHEEK)[:, None, None]
-        corner = smooth_step(torch.minimum(share.along, 1 - share.along), 0.0, _CORNER).view(frames, 1, *size)
+            )[:, :, 0]  # fmt: skip
+            back = (1 - _BACK * smooth_step(places[..., 0].abs(), 1.0, 2.6))[:, None]
+            back = bright * back ** self.warmth[:, None]
+            colour = layer[:, :3] * shown * back * self.light[:, None] + colour * (1 - layer[:, 3:] * shown)
+        cheek = torch.lerp(self.deep, self.floor, _CHEEK)[:, None]
+        corner = smooth_step(torch.minimum(share.along, 1 - share.along), 0.0, _CORNER)[:, None]
         colour = torch.lerp(cheek, colour, corner)
-        shade = _shade(share, centimetre).view(frames, 1, *size)
-        return colour * shade ** self.warmth[:, None, None]
+        shade = _shade(share, centimetre)[:, None]
+        return colour * shade ** self.warmth[:, None]
 
     @staticmethod
     def _narrowed(sheet: Sheet, share: Shares, centimetre: float) -> torch.Tensor:

@@ -74,6 +74,11 @@ class Shares:
     inside: torch.Tensor
     over: torch.Tensor
 
+    def at(self, places: torch.Tensor) -> Shares:
+        """The same of some of the pixels only."""
+        parts = (self.along, self.height, self.above, self.below, self.inside, self.over)
+        return Shares(*(part[:, places] for part in parts))
+
 
 def opening(
     points: torch.Tensor, upper: tuple[int, ...], lower: tuple[int, ...], rest: Opening | None = None
@@ -137,14 +142,14 @@ def _as_angles(part: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return torch.lerp(part, angle, share[:, None])
 
 
-def behind(rest: Opening, edge: Opening, pixels: Shares, rigid: torch.Tensor, slack: float) -> torch.Tensor:
+def behind(rest: Opening, pixels: Shares, rigid: torch.Tensor, slack: float) -> torch.Tensor:
     """Where the photo's own inside of an opening (eye, or a mouth that was open) shows.
 
     What is inside moves with the skull and is covered by the edges; where the opening is wider than in the photo, its
     own edges are stretched to fill it, so that no skin is ever shown inside.
 
     Args:
-        rest, edge: the opening in the photo (1 frame) and now.
+        rest: the opening in the photo (1 frame); pixels: who shows where now.
         rigid: (frames, n, 2) photo places that the skull's motion alone brings to each pixel.
         slack: pixels beyond the photo's edges that still count as inside (the soft edge).
 

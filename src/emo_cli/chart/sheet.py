@@ -37,6 +37,7 @@ OPENINGS = (
     (LEFT_UPPER_LID, LEFT_LOWER_LID),
 )  # the mouth first
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
+_BAND = 8  # rows of cells that are looked up together: what they need stays in a processor's cache
 _BORDER = 0.12  # of the shorter side: motion fades out there where the photo goes on outside
 _AROUND = 0.1  # of the longer side: how far a picture is continued beyond its borders
 _ROUND = 1.6  # of the deviation of its outline: how round a head is above the forehead
@@ -44,7 +45,7 @@ LARGE = 1100  # pixels along the longer side from which on neighbouring pixels d
 
 
 @dataclass(frozen=True)
-class Box:
+class Cells:
     """A rectangle of map cells."""
 
     top: int
@@ -57,12 +58,22 @@ class Box:
         """Rows and columns."""
         return self.bottom - self.top, self.right - self.left
 
-    def inner(self) -> Box:
-        """Without the outermost cells, which a map can only be interpolated across from both sides."""
-        return Box(self.top + 1, self.left + 1, self.bottom - 1, self.right - 1)
+    def ringed(self) -> Cells:
+        """With one cell more on each side, even outside of the map."""
+        return Cells(self.top - 1, self.left - 1, self.bottom + 1, self.right + 1)
+
+    def of(self, planes: torch.Tensor) -> torch.Tensor:
+        """Their part (..., rows, columns) of a map; beyond its border the border's values go on."""
+        rows, columns = (
+            torch.arange(start, stop).clamp(0, side - 1)
+            for start, stop, side in zip(
+                (self.top, self.left), (self.bottom, self.right), planes.shape[-2:], strict=True
+            )
+        )
+        return planes.index_select(-2, rows).index_select(-1, columns)
 
     def pixels(self, cell: int, height: int, width: int) -> tuple[range, range]:
-        """Rows and columns of a picture under the box."""
+        """Rows and columns of a picture under them."""
         return (
             range(self.top * cell, min(self.bottom * cell, height)),
             range(self.left * cell, min(self.right * cell, width)),
@@ -76,16 +87,16 @@ class Sheet:
     Attributes:
         canonical: (468, 3) the face in the rig's frame, centimetres.
         image: (height, width, 3) uint8; photo: (1, 3, height, width) float 0..255.
-        source: (1, 3, rows, columns) the photo's person (see `Backdrop`) continued by `around` pixels on all sides, and
-            up to `LARGE` pixels with more pixels between its own; what frames are sampled from.
-        cover: (1, 1, rows, columns) how far the person covers what is behind, continued as well.
+        source: (1, 4, rows, columns) the photo's person and cover (see `Backdrop`) continued by `around` pixels on all
+            sides, and up to `LARGE` pixels with more pixels between its own; what frames are sampled from.
         still: (1, 3, height, width) what is behind.
         similarity: upright pixels to centimetres; points: (468, 3) upright pixels, sides flattened; pivot: (3,).
         turned: degrees of yaw the photo already has.
         triangles: (n, 3) of face points and lid margins; margins: (1, 28, 2) their screen places in the photo;
             margin_count: how many of the triangles, at the end, belong to the margins.
         field: how the surroundings follow; cell: pixels per map cell.
-        fade: (1, 1, rows, columns) share of motion allowed; active: where that is not 0.
+        fade: (1, 1, rows, columns) share of motion allowed; active: where that is not 0 and the person may
+            come to, row by row of large cells.
         openings: mouth, right eye, left eye in the photo, one frame each; tucks: how far outside their upper and lower
             edges the skin of a closed one is taken from, pixels.
         lips: (468,) share of each point that belongs to the mouth's region; outline: (468,) damping of expression.
@@ -95,7 +106,6 @@ class Sheet:
     image: np.ndarray
     photo: torch.Tensor
     source: torch.Tensor
-    cover: torch.Tensor
     still: torch.Tensor
     around: int
     similarity: Similarity
@@ -108,7 +118,7 @@ class Sheet:
     field: HeadField
     cell: int
     fade: torch.Tensor
-    active: Box
+    active: tuple[Cells, ...]
     openings: tuple[Opening, ...]
     tucks: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     lips: torch.Tensor
@@ -145,17 +155,16 @@ def open_sheet(
     lips = lip_tucks(openings[0], photo, 1 / similarity.scale, edges)
     around = round(_AROUND * max(height, width))
     backdrop = parted(photo, believed(photo, points) if belief is None else belief)
-    source, cover = _layers(backdrop, around, _ROUND * float(landmarks[list(OVAL), 0].std()))
+    source = _layers(backdrop, around, _ROUND * float(landmarks[list(OVAL), 0].std()))
     pivot = pivot_of(points)
     field = head_field(points, rows, columns, 2 * cell)
     fade = _fade(portrait, (2 * rows, 2 * columns), cell, (height, width), landmarks)
-    coming = swept(backdrop.cover, field, pivot).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    coming = swept(backdrop.cover, field).repeat_interleave(2, 0).repeat_interleave(2, 1)
     return Sheet(
         canonical=canonical,
         image=image,
         photo=photo,
-        source=_doubled(source),
-        cover=cover,
+        source=source,
         still=backdrop.still,
         around=around,
         similarity=similarity,
@@ -220,22 +229,20 @@ def _softened(picture: torch.Tensor, beyond: torch.Tensor) -> torch.Tensor:
     return picture
 
 
-def _layers(backdrop: Backdrop, around: int, radius: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Person and cover continued beyond the borders; `radius` of the head, pixels."""
+def _layers(backdrop: Backdrop, around: int, radius: float) -> torch.Tensor:
+    """Person and cover (1, 4, rows, columns) continued beyond the borders; `radius` of the head, pixels."""
     person, cover = continued(backdrop.person, around), functional.pad(backdrop.cover, (around,) * 4, mode="replicate")
     kept = beyond_the_top(backdrop.cover, around, radius)
     inside = slice(around, around + backdrop.cover.shape[3])
     for layer in (person, cover):
         layer[:, :, :around, inside] *= kept
-    return person, cover
-
-
-def _doubled(photo: torch.Tensor) -> torch.Tensor:
-    """The photo with pixels between its own, so that a quick bilinear look-up is nearly as sharp as a bicubic one."""
-    height, width = photo.shape[2:]
-    if max(height, width) > LARGE * (1 + 2 * _AROUND):
-        return photo
-    return functional.interpolate(photo, size=(2 * height - 1, 2 * width - 1), mode="bicubic", align_corners=True)
+    height, width = cover.shape[2:]
+    if max(height, width) <= LARGE * (1 + 2 * _AROUND):
+        # With pixels between the photo's own, a quick bilinear look-up is nearly as sharp as a bicubic one.
+        size = (2 * height - 1, 2 * width - 1)
+        person = functional.interpolate(person, size, mode="bicubic", align_corners=True)
+        cover = functional.interpolate(cover, size, mode="bilinear", align_corners=True)
+    return torch.cat([person, cover], 1)
 
 
 def _fade(
@@ -265,16 +272,15 @@ def _adjoining(portrait: Portrait) -> tuple[bool, bool, bool, bool]:
     return crop.x >= 1, crop.y >= 1, right <= width - 1, bottom <= height - 1
 
 
-def _active(moving: torch.Tensor) -> Box:
-    """The smallest box around all cells (rows, columns) that may move, and one cell more where there is one."""
-    rows, columns = (moving.any(axis).nonzero() for axis in (1, 0))
-    limits = moving.shape
-    return Box(
-        max(0, int(rows.min()) - 1),
-        max(0, int(columns.min()) - 1),
-        min(limits[0], int(rows.max()) + 2),
-        min(limits[1], int(columns.max()) + 2),
-    )
+def _active(moving: torch.Tensor) -> tuple[Cells, ...]:
+    """Bands of `_BAND` rows that hold all cells (rows, columns) that may move, and one cell more where there is one."""
+    wide = functional.max_pool2d(moving[None].float(), 3, 1, 1)[0] > 0
+    bands = []
+    for top in range(0, len(wide), _BAND):
+        rows, columns = (wide[top : top + _BAND].any(axis).nonzero()[:, 0] for axis in (1, 0))
+        if len(rows):
+            bands.append(Cells(top + int(rows[0]), int(columns[0]), top + int(rows[-1]) + 1, int(columns[-1]) + 1))
+    return tuple(bands)
 
 
 def _outline_damping(mean: torch.Tensor) -> torch.Tensor:
