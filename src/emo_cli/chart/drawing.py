@@ -132,8 +132,9 @@ def _paint_face(base: torch.Tensor, sheet: Sheet, moved: Moved) -> None:
     places = torch.cat([moved.screen, sheet.margins - shift[:, moved.screen.shape[1] :]], 1)
     triangles = sheet.triangles
     skin = len(triangles) - sheet.margin_count
-    order = torch.arange(len(triangles)).repeat(len(shift), 1)
-    order[:, :skin] = moved.depth[:, triangles[:skin]].mean(2).argsort(1).argsort(1)
+    nearness = moved.depth[:, triangles[:skin]].mean(2)
+    last = nearness.amax(1, keepdim=True) + 1 + torch.arange(sheet.margin_count)
+    order = torch.cat([nearness, last], 1)
     cells = _in_cells(places, sheet.cell, box)
     values, covered = rasterise(cells[:, triangles], shift[:, triangles], order, *box.size)
     part = base[:, :, box.top : box.bottom, box.left : box.right]

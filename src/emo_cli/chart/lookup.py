@@ -49,10 +49,11 @@ def _grid(sheet: Sheet, offsets: torch.Tensor, cells: Cells, size: tuple[int, in
         torch.add(own, offsets[:, axis].transpose(0, 1), alpha=2 / span, out=grid[axis])
     cell = sheet.cell
     if cell > 1:
-        grid = functional.interpolate(grid.view(2, 1, rows, -1), scale_factor=(cell, 1), mode="bilinear")[:, 0]
-    grid = grid.view(2, rows * cell, frames, columns)[:, cell : cell + size[0]].flatten(1, 2)
-    if cell > 1:
-        grid = functional.interpolate(grid, scale_factor=cell, mode="linear")
+        down = functional.interpolate(torch.eye(rows)[None], scale_factor=cell, mode="linear")[0].T
+        grid = down[cell : cell + size[0]] @ grid.flatten(2)  # few rows: quicker than interpolating them
+        grid = functional.interpolate(grid.view(2, -1, columns), scale_factor=cell, mode="linear")
+    else:
+        grid = grid[:, 1 : 1 + size[0]].flatten(1, 2)
     return grid[..., cell : cell + size[1]].permute(1, 2, 0)
 
 

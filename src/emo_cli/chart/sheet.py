@@ -37,7 +37,7 @@ OPENINGS = (
     (LEFT_UPPER_LID, LEFT_LOWER_LID),
 )  # the mouth first
 _MAP_SIZE = 256  # cells along the longer side of the map; the map is smooth, the photo is sampled at full size
-_BAND = 8  # rows of cells that are looked up together: what they need stays in a processor's cache
+_BAND = 16  # rows of pixels that are looked up together: what they need stays in a processor's cache
 _BORDER = 0.12  # of the shorter side: motion fades out there where the photo goes on outside
 _AROUND = 0.1  # of the longer side: how far a picture is continued beyond its borders
 _ROUND = 1.6  # of the deviation of its outline: how round a head is above the forehead
@@ -96,7 +96,7 @@ class Sheet:
             margin_count: how many of the triangles, at the end, belong to the margins.
         field: how the surroundings follow; cell: pixels per map cell.
         fade: (1, 1, rows, columns) share of motion allowed; active: where that is not 0 and the person may
-            come to, row by row of large cells.
+            come to, in bands of few rows.
         openings: mouth, right eye, left eye in the photo, one frame each; tucks: how far outside their upper and lower
             edges the skin of a closed one is taken from, pixels.
         lips: (468,) share of each point that belongs to the mouth's region; outline: (468,) damping of expression.
@@ -177,7 +177,7 @@ def open_sheet(
         field=field,
         cell=cell,
         fade=fade,
-        active=_active((fade[0, 0] > 0) & coming),
+        active=_active((fade[0, 0] > 0) & coming, max(1, _BAND // cell)),
         openings=openings,
         tucks=(lips, *(lid_tucks(eye, 1 / similarity.scale, len(RIGHT_UPPER_LID)) for eye in openings[1:])),
         lips=1 - smooth_step(mean[:, 1], -3.0, 1.5),
@@ -272,12 +272,12 @@ def _adjoining(portrait: Portrait) -> tuple[bool, bool, bool, bool]:
     return crop.x >= 1, crop.y >= 1, right <= width - 1, bottom <= height - 1
 
 
-def _active(moving: torch.Tensor) -> tuple[Cells, ...]:
-    """Bands of `_BAND` rows that hold all cells (rows, columns) that may move, and one cell more where there is one."""
+def _active(moving: torch.Tensor, step: int) -> tuple[Cells, ...]:
+    """Bands of `step` rows that hold all cells (rows, columns) that may move, and one cell more where there is one."""
     wide = functional.max_pool2d(moving[None].float(), 3, 1, 1)[0] > 0
     bands = []
-    for top in range(0, len(wide), _BAND):
-        rows, columns = (wide[top : top + _BAND].any(axis).nonzero()[:, 0] for axis in (1, 0))
+    for top in range(0, len(wide), step):
+        rows, columns = (wide[top : top + step].any(axis).nonzero()[:, 0] for axis in (1, 0))
         if len(rows):
             bands.append(Cells(top + int(rows[0]), int(columns[0]), top + int(rows[-1]) + 1, int(columns[-1]) + 1))
     return tuple(bands)
