@@ -70,6 +70,15 @@ def test_the_layers_of_a_large_photo_are_the_photo_too() -> None:
     assert layers.cover[0, 0, 40, 40] == 0
 
 
+def test_no_part_of_a_person_is_darker_than_black_or_whiter_than_white() -> None:
+    photo, person = round_head()
+    belief = edged(person)
+    belief[:, SIZE // 8 : SIZE // 3] = belief[:, SIZE // 8 : SIZE // 3].clamp(min=0.4)  # what is neither here nor there
+    layers = parted(levels(photo.image), belief)
+    assert layers.person.min() > -13
+    assert (layers.person - 255 * layers.cover).max() < 13
+
+
 def test_no_motion_is_exactly_the_photo_whoever_is_believed_to_be_in_it(codec: FlowCodec) -> None:
     photo, person = round_head()
     still = motion(codec, pose=[0.0, 0.0, 0.0])

@@ -17,6 +17,7 @@ _SURE, _SURE_NOT = 0.95, 0.04  # of the network's belief: person, background; be
 _BELIEVED = 0.8  # mean belief inside the face; with less the picture shows no person that the network knows
 _HEAD, _UNSURE = 1.6, 0.15  # mean doubt within so many radii of the face from which on the network is not believed
 _TRUST = (12.0, 45.0)  # levels of 255 by which person and background differ: colours say nothing .. all about the edge
+_GRAIN = 12.0  # levels of 255 by which a background differs from its continuation without anybody in front of it
 _SEAM = 0.012  # of the longer side: width in which the true background passes into the continued one
 _SIDE = 256  # cells along the longer side on which the nearest background is looked for
 _FINEST = 1024  # pixels along the longer side at which the background is continued and edges are found
@@ -71,7 +72,18 @@ def parted(photo: torch.Tensor, belief: torch.Tensor) -> Backdrop:
     share = smooth_step(soft, 0.0, 0.5)
     continued, cover, share = (_fitted(plane, photo.shape[2:]) for plane in (continued, cover, share))
     still = torch.lerp(photo, continued, share)
+    cover = torch.maximum(cover, _needed(photo, still))
     return Backdrop(photo - (1 - cover) * still, cover, still)
+
+
+def _needed(photo: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
+    """The least cover (1, 1, height, width) of a person who is neither darker than black nor whiter than white.
+
+    With less, what is moved over another part of `still` would glow. Differences of some grain do not count.
+    """
+    away = photo - still
+    room = torch.where(away < 0, still, 255 - still).clamp(min=1)
+    return ((away.abs() - _GRAIN).clamp(min=0) / room).amax(1, keepdim=True).clamp(max=1)
 
 
 def _fitted(plane: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -140,9 +152,12 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     mirrored, seen = (
         functional.grid_sample(plane, grid, "bilinear", "border", align_corners=False) for plane in (photo, free)
     )
+    # Where the mirror would show the person it fades out.
+    seen = functional.max_pool2d(1 - torch.maximum(seen, free), 3, 1, 1)
+    seen = 1 - functional.avg_pool2d(functional.pad(seen, (2,) * 4, mode="replicate"), 5, 1)
     depth = way.norm(dim=-1) / max(height, width)
     share = smooth_step(seen, 0.7, 1.0) * (1 - smooth_step(depth, 0.3 * _MIRRORED, _MIRRORED))
-    return torch.lerp(torch.lerp(smooth, mirrored, share), photo, free)
+    return torch.lerp(smooth, mirrored, share)
 
 
 def nearest(known: torch.Tensor) -> torch.Tensor:
