@@ -8,6 +8,7 @@ from diffusers import DDIMScheduler
 
 from emo_cli import sampling
 from emo_cli.sampling import FlowClip
+from emo_cli.segments.flow import joined
 
 
 def quiet(step: int) -> None:
@@ -97,3 +98,11 @@ def test_noise_goes_on_across_the_border_of_two_clips() -> None:
 def test_the_same_seed_draws_the_same_noise() -> None:
     draws = [sampling.frame_noise((1, 4, 2), 0.5, torch.Generator().manual_seed(3)) for _ in range(2)]
     assert torch.equal(*draws)
+
+
+def test_the_first_frame_of_a_clip_lies_nearer_to_the_one_before_and_the_others_stay() -> None:
+    clip, before = torch.randn(1, 6, 2, 3, 3), torch.randn(1, 2, 3, 3)
+    made = joined(clip, before)
+    assert (made[:, 0] - before).norm() < (clip[:, 0] - before).norm()
+    assert torch.equal(made[:, 1:], clip[:, 1:])
+    assert torch.allclose(joined(torch.ones(1, 1, 1), torch.zeros(1, 1)), torch.full((1, 1, 1), 0.8))

@@ -19,6 +19,9 @@ from emo_cli.segments.guide import Guide, Said
 from emo_cli.segments.made import Made, remaining
 from emo_cli.segments.scene import Callback, Scene
 
+LEANING = 0.2
+"""How much of either neighbour is in the first frame of a clip."""
+
 
 def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made | None = None) -> Iterator[Made]:
     """Clip after clip; each sees the last frames of the one before, the first sees none.
@@ -38,12 +41,22 @@ def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made |
         start = FlowClip(noise, torch.randn(1, scene.whitening.numbers, generator=chance))
         predict = _prediction(scene, segment, earlier, state, first=index == 0)
         clip = sampling.flow(start, predict, scene.steps, partial(callback, segment.start))
+        latents = clip.latents if index == 0 else joined(clip.latents, earlier[:, -1])
         head, state = scene.whitening.decode(clip.numbers, scene.speed, state)
-        earlier, before = clip.latents[:, -known:], noise[:, -1]
+        earlier, before = latents[:, -known:], noise[:, -1]
         shown = segment.shown
         gaze = None if head.gaze is None else head.gaze[0, :shown]
-        motion = Motion(clip.latents[0, :shown], head.pose[0, :shown], head.lids[0, :shown], gaze)
+        motion = Motion(latents[0, :shown], head.pose[0, :shown], head.lids[0, :shown], gaze)
         yield Made(index, motion, (earlier, before, *state.tensors()))
+
+
+def joined(latents: Tensor, before: Tensor) -> Tensor:
+    """New frames (1, frames, ...) whose first is drawn a little towards its neighbours, of which `before` (1, ...) is one.
+
+    Few steps leave the first frame of a clip a tenth quicker than others; so it is nearly as quick as they are.
+    """
+    first = (1 - 2 * LEANING) * latents[:, 0] + LEANING * (before + latents[:, min(1, latents.shape[1] - 1)])
+    return torch.cat([first[:, None], latents[:, 1:]], dim=1)
 
 
 def _prediction(scene: Scene, segment: Segment, earlier: Tensor, state: HeadState, first: bool) -> FlowPredict:
