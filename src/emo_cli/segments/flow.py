@@ -51,7 +51,7 @@ def flow_segments(scene: Scene, plan: ClipPlan, callback: Callback, last: Made |
 
 
 def joined(latents: Tensor, before: Tensor) -> Tensor:
-    """New frames (1, frames, ...) whose first is drawn a little towards its neighbours, of which `before` (1, ...) is one.
+    """New frames (1, frames, ...) whose first leans on both of its neighbours; `before` (1, ...) is the earlier one.
 
     Few steps leave the first frame of a clip a tenth quicker than others; so it is nearly as quick as they are.
     """
