@@ -76,13 +76,13 @@ def errors(pipeline: EmoPipeline, data: Path, folder: Path) -> np.ndarray:
 @pytest.mark.slow
 def test_an_untrained_model_learns_three_clips_by_heart(data: Path, tmp_path: Path) -> None:
     options = CourseOptions(data, tmp_path, workers=0, samples=0, rate=5e-3)
-    train(replace(options, stage="image", steps=60, batch=4), quiet)
-    model = train(replace(options, stage="video", steps=5, batch=1), quiet)
+    train(replace(options, stage="image", steps=60, batch=3), quiet)
+    model = train(replace(options, stage="video", steps=2, batch=1), quiet)
     before = errors(seeded(PRESETS["emo-tiny"], Sources(), 0), data, tmp_path)
     after = errors(EmoPipeline.from_pretrained(model), data, tmp_path)
-    assert (np.diag(after) < 0.75 * np.diag(before)).all() and np.trace(after) < 0.6 * np.trace(before)
+    assert (np.diag(after) < 0.8 * np.diag(before)).all() and np.trace(after) < 0.55 * np.trace(before)
     others = (after.sum() - np.trace(after)) / 2  # each made clip beside what the other two show
-    assert np.trace(after) < 0.6 * others
+    assert np.trace(after) < 0.5 * others
 
 
 def test_the_speed_stage_makes_the_head_speed_a_control(data: Path, tmp_path: Path) -> None:
