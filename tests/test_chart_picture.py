@@ -16,8 +16,12 @@ from emo_cli.chart.raster import rasterise
 from emo_cli.chart.sheet import continued
 from emo_cli.networks.codec import Motion, Strength
 from emo_cli.portrait import Box, Portrait
-from made_photo import MOUTH, SIZE, drawn, motion, open_face, portrait
+from made_photo import MOUTH, SIZE, drawn, motion, of_skin, open_face, portrait
 from rig_fixture import small_rig
+
+# From the upper lid to what is under the ring of skin around the eye.
+HUGE_RIGHT_EYE = (33, 161, 159, 157, 133, 233, 232, 230, 228, 31)
+HUGE_LEFT_EYE = (263, 388, 386, 384, 362, 453, 452, 450, 448, 261)
 
 
 def shift(frame: np.ndarray, photo: Portrait) -> np.ndarray:
@@ -134,6 +138,14 @@ def test_half_closed_lids_cover_about_half_of_the_eye(codec: FlowCodec) -> None:
     photo = portrait(painted=LEFT_EYE)
     whole, half = (blueness(drawn(codec, photo, motion(codec, lids=[lids]))) for lids in (0.0, 0.5))
     assert 0.3 * whole < half < 0.7 * whole
+
+
+@pytest.mark.parametrize("larger", [False, True])
+def test_drawn_eyes_that_are_larger_than_those_found_stay_open(codec: FlowCodec, larger: bool) -> None:
+    eyes = (HUGE_RIGHT_EYE, HUGE_LEFT_EYE) if larger else (RIGHT_EYE, LEFT_EYE)
+    photo = of_skin(small_rig().mean, dict.fromkeys(eyes, (60, 120, 170)))
+    blinked = not np.array_equal(drawn(codec, photo, motion(codec, lids=[1.0])), photo.image)
+    assert blinked is not larger
 
 
 def test_closed_lips_leave_nothing_of_an_open_mouth(codec: FlowCodec) -> None:

@@ -190,7 +190,8 @@ class FlowCodec(StoredNetwork):
         spread = self.lid_spread.cpu().float()
         frames = len(motion.latents)
         pose = torch.zeros(frames, 3) if motion.pose is None else motion.pose.cpu().float() * strength.motion
-        lids = torch.zeros(frames) if motion.lids is None or strength.expression == 0 else motion.lids.cpu().float()
+        lively = strength.expression != 0 and easel.looks
+        lids = motion.lids.cpu().float() if motion.lids is not None and lively else torch.zeros(frames)
         together = frames_at_once(sheet)
         for start in range(0, frames, together):
             piece = slice(start, start + together)
@@ -198,12 +199,12 @@ class FlowCodec(StoredNetwork):
             points = sheet.points + sheet.similarity.invert_vectors(displacement)
             points = close_lids(points, sheet.points, lids[piece], spread)
             turned = soft_limited(pose[piece], sheet.turned)
-            yield from draw(easel, points, turned, self._looks(motion, piece, turned, strength))
+            yield from draw(easel, points, turned, self._looks(motion, piece, turned, strength) if lively else None)
 
     @staticmethod
     def _looks(motion: Motion, piece: slice, pose: torch.Tensor, strength: Strength) -> torch.Tensor | None:
         """Degrees (frames, 2) that the eyes turn in the head, drawn with `pose`; None if they do not."""
-        if motion.gaze is None or strength.expression == 0:
+        if motion.gaze is None:
             return None
         gaze = motion.gaze[piece].cpu().float() * strength.expression
         return in_the_head(gaze, pose * min(strength.expression, 1.0))

@@ -35,6 +35,11 @@ class Easel:
     lids: tuple[Lids, Lids]
     eyeballs: tuple[Eyeball, Eyeball]
 
+    @property
+    def looks(self) -> bool:
+        """Whether the eyes are where the face points say, so that they may blink and look about."""
+        return all(lids.fits for lids in self.lids)
+
 
 @dataclass(frozen=True)
 class Moved:

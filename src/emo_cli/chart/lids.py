@@ -29,6 +29,8 @@ _RINGS: dict[tuple[int, ...], tuple[_Ring, _Ring]] = {
         ((341, 256, 252, 253, 254, 339, 255), (453, 452, 451, 450, 449, 448, 261)),
     ),
 }
+_CHEEKS: dict[tuple[int, ...], tuple[int, ...]] = {RIGHT_UPPER_LID: (50, 101, 205), LEFT_UPPER_LID: (280, 330, 425)}
+_UNLIKE = 0.42  # of the cheek's brightness: what is that unlike it under an eye is no skin; shadows reach 0.3
 _BEYOND = (0.08, 0.35)  # of the way from ring to ring, above and below: where skin's colour is taken, clear of lashes
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
 _STARTS, _DRAWN = 0.12, 0.5  # shares of a closing eye between which the drawn lid appears
@@ -49,6 +51,7 @@ class Lids:
         crest: (samples,) heights of the ring of skin above the open eye, at equal steps, in widths of the eye.
         above, below: (1, 3, 1, samples) colours of the skin there; lashes: (3,) colour of the line.
         share: 0..1 how much of it is drawn when the eye is closed; darkness: how visible the lashes are.
+        fits: whether skin begins under the face points' lower lid. Large drawn eyes go on there: they stay open.
         centimetre: in pixels.
     """
 
@@ -58,6 +61,7 @@ class Lids:
     lashes: torch.Tensor
     share: float
     darkness: float
+    fits: bool
     centimetre: float
 
     def paint(
@@ -144,6 +148,7 @@ def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
         lashes=lashes,
         share=float(smooth_step(torch.tensor(width), _NARROW, _WIDE)),
         darkness=darkness,
+        fits=_like_the_cheek(sheet, _CHEEKS[upper], below[0, :, 0].median(1).values, centimetre),
         centimetre=centimetre,
     )
 
@@ -165,6 +170,14 @@ def _skin(
     seen = seen_at(sheet, (places + around)[None])[0].median(1).values  # (3, 7)
     smooth = functional.avg_pool1d(functional.pad(seen[None], (2, 2), mode="replicate"), 5, 1)
     return smooth[:, :, None]
+
+
+def _like_the_cheek(sheet: Sheet, cheek: tuple[int, ...], colour: torch.Tensor, centimetre: float) -> bool:
+    """Whether a colour (3,) may be skin, judged by points of the cheek below."""
+    near = torch.linspace(-0.25, 0.25, 5) * centimetre
+    around = torch.stack(torch.meshgrid(near, near, indexing="ij"), -1).view(-1, 1, 2)
+    skin = seen_at(sheet, (sheet.screen[list(cheek)] + around)[None])[0].flatten(1).median(1).values
+    return float((colour - skin).abs().max()) < _UNLIKE * float(skin.max())
 
 
 def _lashes(sheet: Sheet, index: int, skin: torch.Tensor, centimetre: float) -> tuple[torch.Tensor, float]:

@@ -27,11 +27,19 @@ _TOOTH_WHITE = 0.45  # of white: what is darker inside an open mouth is no tooth
 _LOWER_LIGHT = 0.85  # the lower teeth stand in the lips' shadow
 _BEHIND = 0.25  # centimetres by which the drawn tongue and teeth lie lower where the photo has its own lower teeth
 _GROWN = 1.4  # how much longer the photo's own teeth may get
-_BACK = 0.45  # how much darker the teeth at the sides are, which lie deep in the mouth
+_BACK = 0.25  # how much darker the teeth at the sides are, which lie deep in the mouth
 _CORNER, _CHEEK = 0.14, 0.45  # of the way between the corners: there the cheek's inside shows, between deep and floor
 _DARK = 0.38  # how much darker the throat is far from both lips
 _COLUMNS = 13
 _TONGUE = 1.4  # how much lighter than dark teeth of the photo the drawn tongue may be
+_SEAM_POINTS, _NOSE = [13, 14], 2  # middle of the inner lips; under the nose
+_CORNERS = (78, 308)
+_HANGING = 0.35  # share of an open mouth's gap by which its middle lies under where the closed lips meet
+_NOSE_TRUST, _GAPING = 0.6, 0.8  # how much more the nose says of an open mouth's place; centimetres of the widest
+_SIZES = (0.88, 1.12)  # of the rig's teeth: a face's differ less than its lips
+_TEETH_BEHIND = 0.3  # centimetres behind the lips' middle
+_OPEN = 0.25  # centimetres of a gap from which on a photo shows what is inside
+_JAW_GAP = 3.27  # centimetres between the lips of the rig's jaw at its widest
 _LIPS = UPPER_INNER_LIP + LOWER_INNER_LIP[1:-1]
 _DEEP = (88.0, 35.0, 35.0)  # sRGB of the throat
 _FLOOR = (170.0, 80.0, 80.0)  # sRGB of tongue and gums
@@ -240,20 +248,20 @@ def fit_interior(
     shift = face[lips].mean(0) - mean[lips].mean(0)
     opening = float((lip_gaps(face)[4, 1] - lip_gaps(mean)[4, 1]).clamp(min=0))
     # An open mouth says little about where the closed lips met; the nose does not move.
-    seam = face[[13, 14], 1].mean() + 0.35 * opening - mean[[13, 14], 1].mean()
-    nose = face[2, 1] - mean[2, 1]
-    shift[1] = torch.lerp(seam, nose, min(opening / 0.8, 1.0) * 0.6)
-    width = (face[78] - face[308]).norm() / (mean[78] - mean[308]).norm()
-    scale = float(width.clamp(0.88, 1.12))
+    seam = face[_SEAM_POINTS, 1].mean() + _HANGING * opening - mean[_SEAM_POINTS, 1].mean()
+    nose = face[_NOSE, 1] - mean[_NOSE, 1]
+    shift[1] = torch.lerp(seam, nose, min(opening / _GAPING, 1.0) * _NOSE_TRUST)
+    width, usual = ((points[_CORNERS[0]] - points[_CORNERS[1]]).norm() for points in (face, mean))
+    scale = float((width / usual).clamp(*_SIZES))
     # Scaling is about the rig's origin: keep the seam where it is.
-    anchor = mean[[13, 14]].mean(0)
-    front = torch.stack([mean.new_tensor(0.0), mean.new_tensor(0.0), mean[13, 2] - 0.3])
+    anchor = mean[_SEAM_POINTS].mean(0)
+    front = torch.stack([mean.new_tensor(0.0), mean.new_tensor(0.0), mean[_SEAM_POINTS[0], 2] - _TEETH_BEHIND])
     shift = shift + (1 - scale) * anchor * mean.new_tensor([1.0, 1.0, 0.0]) + front
     colourful = colourfulness(sheet)
     light, edge = _coloured(white(sheet)[:, None], colourful)[:, 0], None
     scene = light.mean()
     own = Own(split=0.5, kept=0.0, upper_teeth=0.0, lower_teeth=0.0, columns=torch.ones(_COLUMNS))
-    if opening > 0.25:
+    if opening > _OPEN:
         own, light, edge = _own_inside(sheet, light)
     if edge is not None:
         shift[1] += (edge - scale * (_INCISORS - _UPPER_DROP) - shift[1]).clamp(-_EDGE_TRUST, _EDGE_TRUST)
@@ -263,7 +271,7 @@ def fit_interior(
         shift=shift,
         scale=scale,
         jaw=jaw,
-        resting=opening / 3.27,
+        resting=opening / _JAW_GAP,
         light=light,
         deep=_coloured(mean.new_tensor(_DEEP)[:, None], colourful)[:, 0] * scene,
         floor=_coloured(mean.new_tensor(_FLOOR)[:, None], colourful)[:, 0] * scene,
