@@ -17,9 +17,10 @@ from statistics import median
 
 import torch
 
-from emo_cli import animate, speech
+from emo_cli import animate, device, speech
 from emo_cli.animate import AnimateOptions
-from emo_cli.checkpoints import describe, open_model
+from emo_cli.checkpoints import describe
+from emo_cli.loading.loaded import Loaded, Way
 from emo_cli.segments.scene import Settings
 from emo_cli.weights import locate
 
@@ -40,7 +41,7 @@ def costs(options: AnimateOptions) -> tuple[list[float], list[float], list[float
     folder = locate(options.model)
     family = describe(folder, options.model)
     portrait, sound = animate.frame(options, family), animate.hear(options, family)
-    pipeline = open_model(folder, options.model)
+    pipeline = Loaded().open(folder, options.model, Way(device.choose("cpu")), options.size or family.size).pipeline
     heard = speech.encode(sound, pipeline.sound_encoder, family.fps)
     canvas, settings = pipeline.codec.open(portrait), Settings(seed=1)
     motions = iter(pipeline.denoised(portrait, heard, settings, canvas))

@@ -14,7 +14,7 @@ from torch import Tensor
 from emo_cli import device
 from emo_cli.errors import DeviceError, UsageError
 from emo_cli.loading import compiling, memory, offload
-from emo_cli.loading.loaded import Loaded, Way, check
+from emo_cli.loading.loaded import Loaded, Way, check, put
 from emo_cli.loading.memory import Need
 from emo_cli.networks.attention import BlockContext, SpatialBlock
 from emo_cli.networks.audio import RegionMasks
@@ -75,6 +75,18 @@ def test_an_offloaded_model_makes_the_same_motion() -> None:
     settings, mask = Settings(seed=5), np.ones((64, 64), np.float32)
     one, other = (list(pipeline.motions(canvas, mask, features, settings)) for pipeline in (whole, layered))
     assert one and all(torch.equal(a.latents, b.latents) for a, b in zip(one, other, strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ("mini", "emo", "echomimic"))
+def test_a_processor_keeps_a_pixels_channels_together_and_says_the_same(kind: str) -> None:
+    plain, placed = tiny(kind), tiny(kind)
+    put(placed, Way(device.choose("cpu")))
+    convolution = placed.backbone.down_blocks[0].resnets[0].conv1.weight
+    assert convolution.is_contiguous(memory_format=torch.channels_last) and not convolution.is_contiguous()
+    one, other = (said(pipeline.backbone, kind) for pipeline in (plain, placed))
+    assert one.std() > 0.01
+    assert torch.allclose(one, other, rtol=0, atol=1e-5)
 
 
 def test_layers_wait_in_main_memory_only_where_all_do_not_fit() -> None:

@@ -108,13 +108,18 @@ def check(way: Way) -> None:
 
 
 def put(pipeline: EmoPipeline, way: Way, offloaded: bool = False) -> None:
-    """Move a model to its device; its two large networks' layers stay in main memory if they are offloaded."""
+    """Move a model to its device; its two large networks' layers stay in main memory if they are offloaded.
+
+    On a processor a pixel's channels lie together: convolutions are faster so, and tokens need no turning.
+    """
     place, dtype = way.place.device, way.place.dtype
     large = (pipeline.reference_net, pipeline.backbone)
     pipeline.to(place, dtype, stay=large if offloaded else ())
     for network in large:
         if offloaded:
             offload.offload(network.to(dtype), place)
+        elif place.type == "cpu":
+            network.to(memory_format=torch.channels_last)
         if way.compile and not offloaded:
             compiling.compile_blocks(network)
 

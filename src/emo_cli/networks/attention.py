@@ -62,7 +62,7 @@ class Attention(nn.Module):
 
     def _shared(self, x: Tensor, rows: int) -> Tensor:
         split = self._split(x)
-        return split if rows == 1 else split.repeat_interleave(rows, dim=0)
+        return split if rows == 1 else split[:, None].expand(-1, rows, -1, -1, -1).flatten(0, 1)
 
 
 class GatedProjection(nn.Module):
@@ -74,7 +74,7 @@ class GatedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.proj(x).chunk(2, dim=-1)
-        out: Tensor = value * functional.gelu(gate)
+        out: Tensor = functional.gelu(gate).mul_(value)
         return out
 
 
@@ -161,16 +161,26 @@ class SpatialBlock(nn.Module):
         return torch.cat([heard, self.attn2.silence(x).expand(alone, *heard.shape[1:])]) if alone else heard
 
 
+class TokenConvolution(nn.Conv2d):
+    """A 1x1 convolution that takes tokens (..., tokens, width) instead of a picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight.flatten(1), self.bias)
+
+
 class SpatialTransformer(nn.Module):
-    """A SpatialBlock on a picture: norm, 1x1 convolution in, tokens, block, 1x1 convolution out, residual."""
+    """A SpatialBlock on a picture: norm, tokens, 1x1 convolution in, block, 1x1 convolution out, residual.
+
+    Where a pixel's channels lie together in memory (channels_last), picture and tokens are the same numbers in place.
+    """
 
     def __init__(self, channels: int, groups: int, block: nn.Module, inner: int | None = None) -> None:
         super().__init__()
         inner = inner or channels
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
-        self.proj_in = nn.Conv2d(channels, inner, 1)
+        self.proj_in = TokenConvolution(channels, inner, 1)
         self.transformer_blocks = nn.ModuleList([block])
-        self.proj_out = nn.Conv2d(inner, channels, 1)
+        self.proj_out = TokenConvolution(inner, channels, 1)
 
     @property
     def block(self) -> nn.Module:
@@ -178,12 +188,12 @@ class SpatialTransformer(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """(rows, channels, h, w) -> (rows, h * w, inner)"""
-        out: Tensor = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
+        out: Tensor = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         return out
 
     def picture(self, tokens: Tensor, x: Tensor) -> Tensor:
         """(rows, h * w, inner) -> (rows, channels, h, w), added to x"""
-        out: Tensor = self.proj_out(tokens.transpose(1, 2).unflatten(2, x.shape[-2:]).contiguous()) + x
+        out: Tensor = x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[-2:])
         return out
 
     def forward(self, x: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from emo_cli.networks.attention import Attention, FeedForward, KeysValues, SpatialTransformer
+from emo_cli.networks.attention import Attention, FeedForward, KeysValues, SpatialTransformer, TokenConvolution
 
 REGIONS = ("full", "face", "lip")
 
@@ -48,13 +48,6 @@ class AudioBlock(nn.Module):
         x = x + (self.attn2.silence(x) if audio is None else self.attn2(self.norm2(x), audio[0]))
         out: Tensor = x + self.ff(self.norm3(x))
         return out
-
-
-class TokenConvolution(nn.Conv2d):
-    """A 1x1 convolution that takes tokens (..., tokens, width) instead of a picture."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.weight.flatten(1), self.bias)
 
 
 class HierarchicalAudioBlock(nn.Module):

@@ -52,7 +52,7 @@ class ResnetBlock(nn.Module):
         time = self.time_emb_proj(embedding)[..., None, None]
         if self.scale_shift:
             scale, shift = time.chunk(2, dim=1)
-            hidden = self.norm2(hidden) * (1 + scale) + shift
+            hidden = torch.addcmul(shift, self.norm2(hidden), 1 + scale)
         else:
             hidden = self.norm2(hidden + time)
         out: Tensor = self.conv2(functional.silu(hidden))

@@ -90,8 +90,8 @@ class TemporalTransformer(nn.Module):
         assert isinstance(block, TemporalBlock)
         context = None if speed is None else block.speed_attention.keys_values(speed)
         tokens = self.proj_out(block(tokens, earlier, context))  # (batch * h * w, frames, channels)
-        moved = tokens.unflatten(0, (-1, height * width)).permute(0, 2, 3, 1)  # (batch, frames, channels, h * w)
-        return moved.reshape(x.shape)
+        moved = tokens.unflatten(0, (-1, height * width)).transpose(1, 2)  # (batch, frames, h * w, channels)
+        return moved.flatten(0, 1).transpose(1, 2).unflatten(2, (height, width))
 
 
 class TemporalModule(nn.Module):
