@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from emo_cli.speech import Sound
 from emo_cli.weights import locate
 
 PATIENCE = 10.0  # seconds of trial frames after which the rest is reckoned
+SHOWN = 6  # frames of the trial, where they are not blended
 HALF = 0.5  # the mask's edge is soft: beyond this a pixel counts as moving
 BLUE, ORANGE, GREEN = (40, 120, 255), (255, 140, 0), (0, 190, 90)
 
@@ -93,19 +95,29 @@ class _Enough(Exception):
 
 
 class _Stopwatch(animate.Silence):
-    """Counts the denoising steps of a trial, and ends it when it has lasted long enough."""
+    """The moments of a trial's denoising steps and frames; ends the trial when it has lasted long enough."""
 
     def __init__(self, patience: float) -> None:
-        self.patience, self.began = patience, math.inf
-        self.steps, self.elapsed = 0, 0.0
+        self.patience, self.began = patience, time.perf_counter()
+        self.steps: list[float] = []
+        self.frames: list[float] = []
 
     def stage(self, name: str) -> None:
         self.began = time.perf_counter()
 
     def step(self, done: int, total: int) -> None:
-        self.steps, self.elapsed = self.steps + 1, time.perf_counter() - self.began
-        if self.elapsed > self.patience:
+        self.steps.append(time.perf_counter())
+        if self.steps[-1] - self.began > self.patience:
             raise _Enough
+
+    def frame(self, done: int, total: int) -> None:
+        self.frames.append(time.perf_counter())
+
+    def pace(self, moments: list[float]) -> float:
+        """Seconds from one moment to the next; what came before the first counts only where there is no second."""
+        if len(moments) > 1:
+            return (moments[-1] - moments[0]) / (len(moments) - 1)
+        return moments[0] - self.began if moments else 0.0
 
 
 def look(options: AnimateOptions, sound: Path | None = None, trial: bool = True) -> Look:
@@ -173,10 +185,14 @@ def _effort(
 
 
 def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: Sound, folder: Path) -> float:
-    """About how many seconds the whole video takes, from the first clip of it, made into a file that is thrown away."""
+    """About how many seconds the whole video takes, from a few frames of it, made into a file that is thrown away.
+
+    What is done once counts once. Where frames are not blended, the trial shows a part of its one clip: drawing goes
+    on evenly, and the clip is denoised whole in any case.
+    """
     began, place = time.perf_counter(), device.choose(options.device, options.dtype)
     made = speech.frame_count(sound.seconds, family.fps)
-    sample = min(made, family.window)
+    sample = min(made, family.window if family.chaining == "blend" else SHOWN)
     seconds = min(sample / family.fps, sound.seconds)
     part = replace(sound, seconds=seconds, samples=sound.samples[: math.ceil(seconds * speech.RATE)])
     watch = _Stopwatch(PATIENCE)
@@ -184,16 +200,16 @@ def _reckon(options: AnimateOptions, family: Family, framed: Portrait, sound: So
         scratch.folder() as trial,
         device.memory_guard(place.device),
         device.cores_for(family.threads),
+        suppress(_Enough),
     ):
         ready = Loaded().open(folder, options.model, animate.way(options, place), framed.image.shape[0])
-        opened = time.perf_counter() - began
-        try:
-            wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
-            done = animate.perform(ready.pipeline, framed, part, wishes, watch, Backing(room=ready.room))
-        except _Enough:
-            steps = (options.steps or family.steps) * sum(1 for _ in clips.plan(sample, family).segments)
-            return round(opened + watch.elapsed / watch.steps * steps * made / sample, 1)
-        return round(opened + done.timings.generating * made / sample, 1)
+        wishes = replace(options, output=Path(trial, "trial.mp4"), seed=options.seed or 0)
+        animate.perform(ready.pipeline, framed, part, wishes, watch, Backing(room=ready.room))
+    steps = options.steps or family.steps
+    step, frame = watch.pace(watch.steps), watch.pace(watch.frames)
+    windows = sum(segment.length / family.window for segment in clips.plan(made, family).segments)
+    once = watch.steps[0] - began - step
+    return round(once + step * steps * windows + frame * made, 1)
 
 
 def overlay(seen: Look) -> Image.Image:
