@@ -91,16 +91,13 @@ def test_a_trial_tells_about_how_long_the_video_takes(model: Path, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
 
 
-<<<<<<< HEAD
-def test_a_long_trial_is_cut_short_and_the_rest_reckoned(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-=======
-def test_a_longer_sound_adds_time_but_no_second_preparation(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_sound_adds_time_but_no_second_preparation(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def performed(pipeline, portrait, sound, options, watch, backing) -> None:
         watch.steps, watch.frames = [watch.began + 1000, watch.began + 1001], [2.0, 2.25, 2.5]
 
     monkeypatch.setattr("emo_cli.inspection.animate.perform", performed)
     short, long = (
-        look(AnimateOptions(PHOTO, SONG, model=model, size=128, duration=seconds, steps=4), SONG).found.effort
+        look(AnimateOptions(PHOTO, SONG, model=str(model), size=128, duration=seconds, steps=4), SONG).found.effort
         for seconds in (1.28, 2.56)
     )
     assert short is not None and long is not None and short.work is not None and long.work is not None
@@ -108,8 +105,7 @@ def test_a_longer_sound_adds_time_but_no_second_preparation(model: str, monkeypa
     assert long.work - short.work == pytest.approx(2 * 4 + 32 * 0.25, abs=2)
 
 
-def test_a_long_trial_is_cut_short_and_the_rest_reckoned(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
->>>>>>> 79f7ad5 (A trial shows six frames, and what is done once counts once in the time it tells)
+def test_a_long_trial_is_cut_short_and_the_rest_reckoned(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emo_cli.inspection.PATIENCE", 0.0)
     effort = look(AnimateOptions(PHOTO, SONG, model=str(model), size=128), SONG).found.effort
     assert effort is not None and effort.work is not None and effort.work > 0

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from emo_cli import device
 from emo_cli.checkpoints import open_model
@@ -108,10 +109,7 @@ def check(way: Way) -> None:
 
 
 def put(pipeline: EmoPipeline, way: Way, offloaded: bool = False) -> None:
-    """Move a model to its device; its two large networks' layers stay in main memory if they are offloaded.
-
-    On a processor a pixel's channels lie together: convolutions are faster so, and tokens need no turning.
-    """
+    """Move a model to its device; its two large networks' layers stay in main memory if they are offloaded."""
     place, dtype = way.place.device, way.place.dtype
     large = (pipeline.reference_net, pipeline.backbone)
     pipeline.to(place, dtype, stay=large if offloaded else ())
@@ -119,9 +117,19 @@ def put(pipeline: EmoPipeline, way: Way, offloaded: bool = False) -> None:
         if offloaded:
             offload.offload(network.to(dtype), place)
         elif place.type == "cpu":
-            network.to(memory_format=torch.channels_last)
+            _lay_channels_together(network)
         if way.compile and not offloaded:
             compiling.compile_blocks(network)
+
+
+def _lay_channels_together(network: nn.Module) -> None:
+    """A processor's convolutions are faster where a pixel's channels lie together, and pictures are tokens in place.
+
+    The layout of the weights decides about that of the pictures.
+    """
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def let_wait(pipeline: EmoPipeline, place: torch.device) -> None:
