@@ -68,7 +68,7 @@ class Naive:
                 x = level.downsamplers[0](x)
                 skips.append(x)
         middle = network.mid_block
-        x = middle.resnets[1](self._layer(middle, 0, x, embedding, portrait), embedding)
+        x = self._resnet(middle.resnets[1], self._layer(middle, 0, x, embedding, portrait), embedding)
         for level in network.up_blocks:
             for index in range(len(level.resnets)):
                 x = self._layer(level, index, torch.cat([x, skips.pop()], 1), embedding, portrait)
@@ -79,11 +79,17 @@ class Naive:
         return x.unflatten(0, (2, frames))
 
     def _layer(self, level: Any, index: int, x: Tensor, embedding: Tensor, portrait: Iterator[Tensor]) -> Tensor:
-        x = level.resnets[index](x, embedding)
+        x = self._resnet(level.resnets[index], x, embedding)
         if "attention" in level.kinds:
             transformer = level.attentions[index]
             x = transformer.picture(self._block(transformer.block, transformer.tokens(x), next(portrait)), x)
         return level.motion_modules[index](x, len(x) // 2, None, None)
+
+    def _resnet(self, block: Any, x: Tensor, embedding: Tensor) -> Tensor:
+        hidden = functional.silu(block.norm1(x))
+        hidden = functional.conv2d(hidden, block.conv1.weight, block.conv1.bias, padding=1)
+        hidden = functional.silu(block.norm2(hidden + block.time_emb_proj(embedding)[..., None, None]))
+        return block.conv_shortcut(x) + functional.conv2d(hidden, block.conv2.weight, block.conv2.bias, padding=1)
 
     def _block(self, block: Any, x: Tensor, portrait: Tensor) -> Tensor:
         """x (2 * frames, tokens, width), the silent half first."""

@@ -9,7 +9,7 @@ import torch.nn.functional as functional
 from emo_cli.networks.audio import RegionMasks
 from emo_cli.networks.conditions import FaceLocator, SpeedLayers, WindowProjection
 from emo_cli.networks.head import HeadInput
-from emo_cli.networks.resnet import Resample
+from emo_cli.networks.resnet import PictureConvolution, Resample
 from emo_cli.networks.temporal import TemporalModule, positions
 from emo_cli.networks.unet import Conditions, Reference, UNet
 from emo_cli.stored import IncompatibleCheckpoint, load_strictly
@@ -206,6 +206,19 @@ def test_doubling_in_one_step_equals_doubling_and_a_convolution(size: tuple[int,
     larger = functional.interpolate(x, scale_factor=2, mode="nearest")
     two_steps = functional.conv2d(larger, resample.conv.weight, resample.conv.bias, padding=1)
     torch.testing.assert_close(resample(x), two_steps)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", ((1, 2, 2), (2, 3, 5), (3, 4, 4), (2, 8, 8)))
+def test_a_convolution_of_few_pixels_is_the_same_as_one_of_many(size: tuple[int, int, int]) -> None:
+    rows, height, width = size
+    torch.manual_seed(0)
+    layer = PictureConvolution(24, 96, 3, padding=1)
+    x = torch.randn(rows, 24, height, width)
+    plain = functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    said = layer(x)
+    assert said.is_contiguous() and said.std() > 0.1
+    assert torch.allclose(said, plain, rtol=0, atol=1e-5)
 
 
 def test_positions_alternate_sine_and_cosine() -> None:

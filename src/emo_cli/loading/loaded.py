@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from emo_cli import device
 from emo_cli.checkpoints import open_model
@@ -16,10 +15,13 @@ from emo_cli.errors import UsageError
 from emo_cli.loading import compiling, memory, offload
 from emo_cli.loading.memory import Need
 from emo_cli.networks.codec import PictureCodec
+from emo_cli.networks.unet import UNet
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.room import Room
 from emo_cli.segments.scene import ONE_WINDOW, AtOnce
 from emo_cli.weights import fingerprint
+
+NARROW = 256  # channels
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,13 @@ def put(pipeline: EmoPipeline, way: Way, offloaded: bool = False) -> None:
             compiling.compile_blocks(network)
 
 
-def _lay_channels_together(network: nn.Module) -> None:
-    """A processor's convolutions are faster where a pixel's channels lie together, and pictures are tokens in place.
+def _lay_channels_together(network: UNet) -> None:
+    """A processor convolves narrow pictures faster where a pixel's channels lie together; they are tokens in place.
 
-    The layout of the weights decides about that of the pictures.
+    The layout of the weights decides about that of the pictures. Wide networks gain nothing.
     """
+    if max(network.config["widths"]) > NARROW:
+        return
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from emo_cli.networks.reuse import Change, anew
 
+FEW = 2  # that many times fewer pixels than channels are few
+
 
 def timestep_features(t: Tensor, width: int) -> Tensor:
     """Cosines and sines of t (any shape) -> (..., width), as in Stable Diffusion."""
@@ -32,15 +34,31 @@ class TimeEmbedding(nn.Module):
         return out
 
 
+class PictureConvolution(nn.Conv2d):
+    """A 3x3 convolution; of few pixels and many channels it is one product of matrices on a processor.
+
+    Convolutions there rearrange their weights in every call, which outlasts the arithmetic of a few pixels.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, _, height, width = x.shape
+        if x.device.type != "cpu" or FEW * rows * height * width > self.out_channels:
+            return super().forward(x)
+        around = functional.pad(x, (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)  # (rows, channels, h, w, 3, 3)
+        around = around.permute(0, 2, 3, 1, 4, 5).reshape(rows * height * width, -1)
+        out = functional.linear(around, self.weight.flatten(1), self.bias)
+        return out.unflatten(0, (rows, height, width)).permute(0, 3, 1, 2).contiguous()
+
+
 class ResnetBlock(nn.Module):
     """Two convolutions with a residual; the time embedding is added, or scales and shifts the second norm."""
 
     def __init__(self, narrow: int, wide: int, embedding: int, groups: int, scale_shift: bool) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.norm1, self.conv1 = nn.GroupNorm(groups, narrow), nn.Conv2d(narrow, wide, 3, padding=1)
+        self.norm1, self.conv1 = nn.GroupNorm(groups, narrow), PictureConvolution(narrow, wide, 3, padding=1)
         self.time_emb_proj = nn.Linear(embedding, 2 * wide if scale_shift else wide)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, wide), nn.Conv2d(wide, wide, 3, padding=1)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, wide), PictureConvolution(wide, wide, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor, change: Change = anew) -> Tensor:
