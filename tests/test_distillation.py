@@ -15,7 +15,7 @@ from emo_cli.chart.whitening import HeadWhitening
 from emo_cli.face.landmarks import triangles
 from emo_cli.sampling import FlowClip, FlowStep
 from emo_cli.training.bank import Clips
-from emo_cli.training.distillation import Distillation, stepped
+from emo_cli.training.distillation import Distillation, moved_on
 from emo_cli.training.fitting import fit_codec
 from emo_cli.training.objective import MotionNetworks, Objective
 from emo_cli.training.stages import MINI, networks
@@ -86,7 +86,7 @@ def test_jumps_that_hit_their_targets_lead_where_the_teacher_s_guided_steps_lead
         clip = noise
         for jump in range(JUMPS):
             u, below = (torch.full((CLIPS,), 1 - (jump + k) / JUMPS) for k in (0, 1))
-            clip = stepped(clip, distil._target(lesson, told, clip, u, below), u, below)
+            clip = moved_on(clip, distil._target(lesson, told, clip, u, below), u, below)
     assert (expected.latents - noise.latents).std() > 0.1
     assert torch.allclose(clip.latents, expected.latents, atol=1e-4)
     assert torch.allclose(clip.numbers, expected.numbers, atol=1e-4)

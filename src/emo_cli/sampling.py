@@ -120,11 +120,23 @@ def flow(clip: FlowClip, predict: FlowPredict, steps: int, callback: Callable[[i
     on the same v would shrink it by cos(step) each time.
     """
     for index, step in enumerate(flow_steps(steps)):
-        said = predict(clip, step)
-        latents = said.latents + (step.next_t / step.t) * (clip.latents - said.latents)
-        clip = FlowClip(latents, clip.numbers + (step.next_angle - step.angle) * said.numbers)
+        clip = stepped(clip, predict(clip, step), step.next_t / step.t, step.next_angle - step.angle)
         callback(index)
     return clip
+
+
+def stepped(clip: FlowClip, said: FlowClip, share: float | Tensor, turn: float | Tensor) -> FlowClip:
+    """A clip moved on by what the network said of it: `share` of its noise stays, its numbers turn by `turn`."""
+    return FlowClip(said.latents + share * (clip.latents - said.latents), clip.numbers + turn * said.numbers)
+
+
+def smoothed(latents: Tensor, before: Tensor, share: float) -> Tensor:
+    """Frames (batch, frames, ...) with `share` of either neighbour in each; the last one's later neighbour is itself.
+
+    before: (batch, 1, ...) the frame before the first.
+    """
+    earlier, later = torch.cat([before, latents[:, :-1]], dim=1), torch.cat([latents[:, 1:], latents[:, -1:]], dim=1)
+    return (1 - 2 * share) * latents + share * (earlier + later)
 
 
 def noise_levels(training_steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
 from emo_cli.chart.geometry import OVAL
-from emo_cli.chart.head import LIMITS, HeadField, face_frame, rotations, smooth_step
+from emo_cli.chart.head import LIMITS, HeadField, face_frame, resized, rotations, smooth_step
 from emo_cli.chart.silhouette import told_by_colours
 from emo_cli.face.person import PIXELS, person_in
 
@@ -66,11 +65,11 @@ def parted(photo: torch.Tensor, belief: torch.Tensor) -> Backdrop:
     factor = min(1.0, _FINEST / max(photo.shape[2:]))  # what is behind a head need not be finer
     size = [max(1, round(side * factor)) for side in photo.shape[2:]]
     small = photo if factor == 1 else functional.interpolate(photo, size, mode="area")
-    person, soft, belief = (_fitted(plane, size) for plane in (person, soft, belief[None, None]))
+    person, soft, belief = (resized(plane, size) for plane in (person, soft, belief[None, None]))
     continued = continued_behind(small, (person < 0.01).float())
     cover = _matted(small, belief, continued)
     share = smooth_step(soft, 0.0, 0.5)
-    continued, cover, share = (_fitted(plane, photo.shape[2:]) for plane in (continued, cover, share))
+    continued, cover, share = (resized(plane, photo.shape[2:]) for plane in (continued, cover, share))
     still = torch.lerp(photo, continued, share)
     cover = torch.maximum(cover, _needed(photo, still))
     return Backdrop(photo - (1 - cover) * still, cover, still)
@@ -84,13 +83,6 @@ def _needed(photo: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
     away = photo - still
     room = torch.where(away < 0, still, 255 - still).clamp(min=1)
     return ((away.abs() - _GRAIN).clamp(min=0) / room).amax(1, keepdim=True).clamp(max=1)
-
-
-def _fitted(plane: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """A plane (1, channels, rows, columns) at another size."""
-    if list(plane.shape[2:]) == list(size):
-        return plane
-    return functional.interpolate(plane, list(size), mode="bilinear", align_corners=False)
 
 
 def swept(cover: torch.Tensor, field: HeadField) -> torch.Tensor:

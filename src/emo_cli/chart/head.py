@@ -96,7 +96,7 @@ class HeadField:
         half = outline.new_tensor([self.width, self.height])[:, None] * (self.cell / 2)
         turned = (rotation - torch.eye(3))[:, :2] * outline.new_tensor([[1.0], [-1.0]])  # y is down on the screen
         weights = torch.cat([turned, outline.mT], 2) / half  # (frames, 2, 39)
-        begin = _resized(_inverted(_weighted(weights, self.coarse), _COARSE_STEPS), (self.height, self.width))
+        begin = resized(_inverted(_weighted(weights, self.coarse), _COARSE_STEPS), (self.height, self.width))
         return _inverted(_weighted(weights, self.basis), _STEPS, begin) * -half[..., None]
 
 
@@ -120,8 +120,11 @@ def _inverted(forward: torch.Tensor, steps: int, begin: torch.Tensor | None = No
     return moved
 
 
-def _resized(field: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    return functional.interpolate(field, list(size), mode="bilinear", align_corners=False)
+def resized(planes: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Planes (batch, channels, rows, columns) at another size, smoothly."""
+    if list(planes.shape[2:]) == list(size):
+        return planes
+    return functional.interpolate(planes, list(size), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def head_field(points: torch.Tensor, height: int, width: int, cell: int) -> Head
     for neighbour, near in ((left, 1 - part), (right, part)):
         own.scatter_add_(0, neighbour[None], (near * express)[None])
     basis = torch.cat([place * rigid, own]).view(-1, height, width)
-    coarse = _resized(basis[None], [max(1, side // 2) for side in (height, width)])[0]
+    coarse = resized(basis[None], [max(1, side // 2) for side in (height, width)])[0]
     return HeadField(basis, coarse, height, width, cell)
 
 

@@ -25,7 +25,7 @@ from emo_cli.chart.geometry import (
     align,
     upright,
 )
-from emo_cli.chart.head import HeadField, flattened, head_field, pivot_of, smooth_step
+from emo_cli.chart.head import HeadField, flattened, head_field, pivot_of, resized, smooth_step
 from emo_cli.chart.openings import Opening, lid_tucks, lip_tucks, opening
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def continued(photo: torch.Tensor, around: int) -> torch.Tensor:
     size = [round(length / factor) for length in out.shape[2:]]
     coarse = functional.interpolate(out, size, mode="area")
     further = functional.interpolate(beyond[None, None], size, mode="area")[0, 0] / factor
-    coarse = functional.interpolate(_softened(coarse, further), out.shape[2:], mode="bilinear", align_corners=False)
+    coarse = resized(_softened(coarse, further), out.shape[2:])
     return out.lerp_(coarse, (beyond / (2 * factor)).clamp_(0, 1))
 
 
@@ -223,7 +223,7 @@ def _softened(picture: torch.Tensor, beyond: torch.Tensor) -> torch.Tensor:
     for level in range(1, 6):
         smaller = [max(1, side >> level) for side in size]
         soft = functional.interpolate(picture, smaller, mode="bilinear", align_corners=False, antialias=True)
-        soft = functional.interpolate(soft, size, mode="bilinear", align_corners=False)
+        soft = resized(soft, size)
         share = (beyond / 2.0**level - 0.5).clamp(0, 1)
         picture = picture + (soft - picture) * share
     return picture

@@ -8,11 +8,12 @@ of the teacher lead; and since it goes on from where its own jump ended, it lear
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from emo_cli.sampling import SHIFT, FlowClip, guided, shifted
+from emo_cli.sampling import SHIFT, FlowClip, guided, shifted, smoothed, stepped
 from emo_cli.training.bank import Clips
 from emo_cli.training.objective import Lesson, MotionNetworks, Objective, Told
 
@@ -52,26 +53,25 @@ class Distillation:
             target = self._target(lesson, taught, clip, u, below)
             said = objective.ask(pupil, lesson, told, clip, u)
             losses.append(self._errors(said, target))
-            clip = stepped(clip, FlowClip(said.latents.detach(), said.numbers.detach()), u, below)
+            clip = moved_on(clip, FlowClip(said.latents.detach(), said.numbers.detach()), u, below)
             u = below.clamp(min=1e-3)
         return {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the losses."""
-        weights = self.objective.weights
-        picture = losses["cells"] + weights.gap * losses["gap"] + weights.velocity * losses["velocity"]
-        return picture + HEAD * losses["head"]
+        return replace(self.objective.weights, head=HEAD).total(losses)
 
     @torch.no_grad()
     def _target(self, lesson: Lesson, taught: Told, clip: FlowClip, u: Tensor, below: Tensor) -> FlowClip:
         """What leads from clips at u to where the teacher comes in two steps: clean frames, and the head's v."""
         between = (u + below) / 2
-        half = stepped(clip, self._guided(lesson, taught, clip, u), u, between)
-        end = stepped(half, self._guided(lesson, taught, half, between), between, below)
-        share = _share(u, below)
-        turned = (below - u)[:, None] * (math.pi / 2)
+        half = moved_on(clip, self._guided(lesson, taught, clip, u), u, between)
+        end = moved_on(half, self._guided(lesson, taught, half, between), between, below)
+        share, turned = _way(u, below)
         clean = (end.latents - share * clip.latents) / (1 - share)
-        return FlowClip(_smooth(clean, lesson, self.smoothing), (end.numbers - clip.numbers) / turned)
+        first = lesson.first[:, None, None, None, None]
+        before = torch.where(first, clean[:, :1], lesson.earlier[:, -1:])
+        return FlowClip(smoothed(clean, before, self.smoothing), (end.numbers - clip.numbers) / turned)
 
     def _guided(self, lesson: Lesson, taught: Told, clip: FlowClip, u: Tensor) -> FlowClip:
         """What the teacher says, led away from silence."""
@@ -88,20 +88,12 @@ class Distillation:
         return {**errors, "head": (said.numbers - target.numbers).square().mean()}
 
 
-def stepped(clip: FlowClip, said: FlowClip, u: Tensor, below: Tensor) -> FlowClip:
+def moved_on(clip: FlowClip, said: FlowClip, u: Tensor, below: Tensor) -> FlowClip:
     """Clips at u (batch,), moved on to `below` by what a network said of them, as in sampling.flow."""
-    latents = said.latents + _share(u, below) * (clip.latents - said.latents)
-    return FlowClip(latents, clip.numbers + (below - u)[:, None] * (math.pi / 2) * said.numbers)
+    return stepped(clip, said, *_way(u, below))
 
 
-def _smooth(latents: Tensor, lesson: Lesson, share: float) -> Tensor:
-    """New frames (batch, new, 49, 8, 8), each drawn a little towards its neighbours: guidance makes lips tremble."""
-    first = lesson.first[:, None, None, None, None]
-    before = torch.cat([torch.where(first, latents[:, :1], lesson.earlier[:, -1:]), latents[:, :-1]], dim=1)
-    after = torch.cat([latents[:, 1:], latents[:, -1:]], dim=1)
-    return (1 - 2 * share) * latents + share * (before + after)
-
-
-def _share(u: Tensor, below: Tensor) -> Tensor:
-    """How much of the noise stays: t' / t (batch, 1, 1, 1, 1)."""
-    return (shifted(below, SHIFT) / shifted(u, SHIFT))[:, None, None, None, None]
+def _way(u: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of the noise stays, t' / t (batch, 1, 1, 1, 1), and by how much the head's numbers turn (batch, 1)."""
+    share = shifted(below, SHIFT) / shifted(u, SHIFT)
+    return share[:, None, None, None, None], (below - u)[:, None] * (math.pi / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +79,11 @@ class Weights:
     head: float = 0.05
     mouth_cells: float = 2.5
     closure: float = 10.0
+
+    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of losses by name."""
+        picture = losses["cells"] + self.gap * losses["gap"] + self.velocity * losses["velocity"]
+        return picture + self.head * losses["head"]
 
 
 class Objective:
@@ -207,8 +213,7 @@ class Objective:
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """The weighted sum of `motion`'s losses."""
-        w = self.weights
-        return losses["cells"] + w.gap * losses["gap"] + w.velocity * losses["velocity"] + w.head * losses["head"]
+        return self.weights.total(losses)
 
     def _encode(self, clips: Clips, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pose of the known frames in units of its size, and the head's white numbers."""

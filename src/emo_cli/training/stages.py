@@ -66,6 +66,11 @@ class Preset:
     melody: bool = False
     again: float = 0.5
 
+    @property
+    def frames(self) -> int:
+        """Frames of a clip, earlier and new ones."""
+        return self.family.motion_frames + self.family.window
+
 
 MINI = Preset(
     family=Family(
@@ -214,16 +219,16 @@ def _train_motion(options: TrainOptions, corpus: Path, stages: tuple[str, ...], 
         learning = [*learner.sound_projection.parameters(), *learner.backbone.head.parameters()]
         step = _head_step(objective, learner, takes, preset)
         run(learner, learning, step, _cut(preset.head, preset, options), options.out / "head", options.seed, report)
-    else:
+    elif "video" in stages:
         take_result(learner, options.out / "head")
     if "video" in stages:
         step = _video_step(objective, learner, takes, preset)
         schedule = _cut(preset.video, preset, options)
         run(learner, learner.parameters(), step, schedule, options.out / "video", options.seed, report)
+    elif "distillation" in stages:
+        take_result(learner, options.out / "video")
     family = preset.family
     if "distillation" in stages:
-        if "video" not in stages:
-            take_result(learner, options.out / "video")
         step = _distillation_step(objective, learner, takes, preset)
         schedule = _cut(preset.distillation, preset, options)
         run(learner, learner.parameters(), step, schedule, options.out / "distillation", options.seed, report)
@@ -266,22 +271,18 @@ def assemble(
 
 
 def _head_step(objective: Objective, learner: MotionNetworks, takes: list[Take], preset: Preset) -> Step:
-    frames = preset.family.motion_frames + preset.family.window
-
     def step(randomness: Randomness) -> dict[str, torch.Tensor]:
-        clips = draw(takes, 2 * preset.head_clips, frames, preset.tokens, randomness.choice)
+        clips = draw(takes, 2 * preset.head_clips, preset.frames, preset.tokens, randomness.choice)
         return {"total": objective.head(learner, clips, randomness.noise)}
 
     return step
 
 
 def _video_step(objective: Objective, learner: MotionNetworks, takes: list[Take], preset: Preset) -> Step:
-    frames = preset.family.motion_frames + preset.family.window
-
     def step(randomness: Randomness) -> dict[str, torch.Tensor]:
-        clips = draw(takes, preset.clips, frames, preset.tokens, randomness.choice)
+        clips = draw(takes, preset.clips, preset.frames, preset.tokens, randomness.choice)
         losses = objective.motion(learner, clips, randomness.noise)
-        more = draw(takes, preset.head_clips, frames, preset.tokens, randomness.choice)
+        more = draw(takes, preset.head_clips, preset.frames, preset.tokens, randomness.choice)
         alone = objective.head(learner, more, randomness.noise)
         total = objective.total(losses) + objective.weights.head * alone
         return {"total": total, **losses, "head alone": alone}
@@ -291,11 +292,10 @@ def _video_step(objective: Objective, learner: MotionNetworks, takes: list[Take]
 
 def _distillation_step(objective: Objective, learner: MotionNetworks, takes: list[Take], preset: Preset) -> Step:
     family = preset.family
-    frames = family.motion_frames + family.window
     distil = Distillation(objective, deepcopy(learner), family.guidance, family.head_guidance, preset.jumps)
 
     def step(randomness: Randomness) -> dict[str, torch.Tensor]:
-        clips = draw(takes, preset.jumped, frames, preset.tokens, randomness.choice)
+        clips = draw(takes, preset.jumped, preset.frames, preset.tokens, randomness.choice)
         losses = distil(learner, clips, randomness.noise)
         return {"total": distil.total(losses), **losses}
 
