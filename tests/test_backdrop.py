@@ -108,6 +108,15 @@ def test_lines_go_on_behind_the_head() -> None:
     assert behind[0, 0, 40:60, 32:36].max() < 20
 
 
+def test_a_frame_beyond_a_dark_background_does_not_appear_behind_the_head() -> None:
+    photo = torch.full((1, 3, 128, 128), 20.0)
+    photo[..., :14], photo[..., -14:] = 220.0, 220.0
+    free = torch.ones(1, 1, 128, 128)
+    free[..., 26:-26] = 0
+    continued = continued_behind(photo, free)
+    assert float(continued[..., 26:40].max()) < 60
+
+
 def test_what_is_missing_is_filled_without_a_step() -> None:
     ramp = torch.arange(64.0).expand(1, 1, 64, 64) * 3
     known = torch.ones(1, 1, 64, 64)

@@ -21,6 +21,8 @@ _SEAM = 0.012  # of the longer side: width in which the true background passes i
 _SIDE = 256  # cells along the longer side on which the nearest background is looked for
 _FINEST = 1024  # pixels along the longer side at which the background is continued and edges are found
 _MIRRORED = 0.12  # of the longer side: that far behind the edge the background is its mirror image, further in smooth
+_BESIDE = 0.016  # of the longer side: how wide the strip along the edge is that tells what a background is like there
+_STRANGE = (30.0, 70.0)  # levels of 255 by which a mirror image differs from that strip: none of it counts .. all
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,13 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     """The background of a photo (1, 3, height, width) where it is free (1, 1, height, width; 0 or 1), and behind.
 
     Just behind the edge it is its own mirror image, so that lines, leaves and grain go on; further in it is smooth.
+    Where the mirror shows something else than the edge has, as the frame of a painting, the edge's colour goes on.
+    A strip along the edge is all that the smooth part knows.
     """
     height, width = photo.shape[2:]
-    smooth = filled(photo, free)
+    reach = round(_BESIDE * max(height, width))
+    strip = free * functional.max_pool2d(1 - free, 2 * reach + 1, 1, reach)
+    smooth = torch.lerp(filled(photo, strip), photo, free)
     factor = max(1, round(max(height, width) / _SIDE))
     rows, columns = -(-height // factor), -(-width // factor)
     known = functional.interpolate(free, (rows, columns), mode="area") > 0.99
@@ -138,18 +144,31 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     scale = way.new_tensor([width / columns, height / rows])
     way = functional.interpolate(way[None], (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
     way = way * scale
-    y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
-    places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], -1) + 2 * way
-    grid = (places * 2 / way.new_tensor([width, height]) - 1)[None]
-    mirrored, seen = (
-        functional.grid_sample(plane, grid, "bilinear", "border", align_corners=False) for plane in (photo, free)
-    )
+    mirrored, seen = (_seen_at(plane, 2 * way) for plane in (photo, free))
+    beside = _seen_at(_mean_around(photo, free, reach), way)
+    strange = _mean_around((mirrored - beside).abs().amax(1, keepdim=True), 1 - free, reach)
+    near = torch.lerp(mirrored, beside, smooth_step(strange, *_STRANGE))
     # Where the mirror would show the person it fades out.
     seen = functional.max_pool2d(1 - torch.maximum(seen, free), 3, 1, 1)
     seen = 1 - functional.avg_pool2d(functional.pad(seen, (2,) * 4, mode="replicate"), 5, 1)
     depth = way.norm(dim=-1) / max(height, width)
     share = smooth_step(seen, 0.7, 1.0) * (1 - smooth_step(depth, 0.3 * _MIRRORED, _MIRRORED))
-    return torch.lerp(smooth, mirrored, share)
+    return torch.lerp(smooth, near, share)
+
+
+def _seen_at(plane: torch.Tensor, way: torch.Tensor) -> torch.Tensor:
+    """A plane (1, c, height, width) as each pixel sees it that looks `way` (height, width, 2) to the right and down."""
+    height, width = plane.shape[2:]
+    y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], -1) + way
+    grid = (places * 2 / way.new_tensor([width, height]) - 1)[None]
+    return functional.grid_sample(plane, grid, "bilinear", "border", align_corners=False)
+
+
+def _mean_around(plane: torch.Tensor, counted: torch.Tensor, reach: int) -> torch.Tensor:
+    """The mean of a plane (1, c, height, width) over counted pixels (1, 1, height, width) within `reach` of each."""
+    total, weight = (functional.avg_pool2d(part, 2 * reach + 1, 1, reach) for part in (plane * counted, counted))
+    return torch.where(weight > 0, total / weight.clamp(min=1e-6), plane)
 
 
 def nearest(known: torch.Tensor) -> torch.Tensor:
