@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,20 @@ def test_two_faces_are_found_largest_first(finder: FaceFinder, photo: np.ndarray
     first, second = finder.find(picture)
     assert first.box.centre[0] > 450 > second.box.centre[0]
     assert first.box.area > second.box.area
+
+
+def test_a_face_that_was_first_placed_badly_is_not_lost_to_a_smaller_one(photo: np.ndarray) -> None:
+    class Misled(FaceFinder):
+        def _attempts(self, picture: np.ndarray) -> Iterator[list[Detection]]:
+            both = sorted(self._upright(picture), key=lambda detection: -detection.box.area)
+            yield [replace(both[0].moved(-250, 250), score=0.99), both[1]]
+            yield both
+
+    smaller = np.asarray(Image.fromarray(photo).resize((360, 360)))
+    picture = np.zeros((512, 900, 3), np.uint8)
+    picture[76:436, 20:380] = smaller
+    picture[:, 388:] = photo
+    assert [face.box.centre[0] > 450 for face in Misled().find(picture)] == [True, False]
 
 
 def test_where_there_is_no_face_none_is_found(finder: FaceFinder) -> None:

@@ -74,12 +74,18 @@ class FaceFinder:
         return face
 
     def find(self, picture: np.ndarray) -> list[Face]:
-        """All faces with landmarks, largest first; an attempt whose finds are no faces counts as empty."""
+        """All faces with landmarks, largest first.
+
+        An attempt whose surest find the mesh takes for no face has perhaps only placed it badly: the next one counts
+        too, so that a hand does not speak in the face's place.
+        """
+        faces: list[Face] = []
         for detections in self._attempts(picture):
-            faces = [face for detection in detections if (face := self._checked(picture, detection))]
-            if faces:
-                return sorted(_distinct(faces), key=lambda face: -face.box.area)
-        return []
+            found = [(self._checked(picture, detection), detection.score) for detection in detections]
+            faces = _distinct(faces + [face for face, _ in found if face])
+            if faces and max(found, key=lambda pair: pair[1])[0]:
+                break
+        return sorted(faces, key=lambda face: -face.box.area)
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """Follow a face through frames uint8 (H, W, 3): per frame landmarks (478, 3) in pixels, or None."""
