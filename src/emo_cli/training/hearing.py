@@ -178,12 +178,12 @@ def doubted(evidence: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def hidden(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Clips (batch, time, 64) of which one in five is nothing but its mean, so that the evidence is learned from too.
+    """Clips (batch, time, 64) of which one in three is nothing but its mean, so that the evidence is learned from too.
 
     What synthetic voices look like is easier to learn than what the evidence says of them, but only the latter is the
     same for people.
     """
-    visible = torch.rand(len(mel), 1, 1, generator=generator) > 0.2
+    visible = torch.rand(len(mel), 1, 1, generator=generator) > 0.35
     return torch.where(visible, mel, mel.mean(1, keepdim=True))
 
 
@@ -202,7 +202,7 @@ def disturbed(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(batch, 1, 1, generator=generator) < share
 
     bin_axis = torch.arange(bins, dtype=torch.float32)
-    position = (bin_axis * uniform(0.86, 1.14) + uniform(-1.5, 1.5)).clamp(0, bins - 1)
+    position = (bin_axis * uniform(0.78, 1.12) + uniform(-1.5, 1.5)).clamp(0, bins - 1)
     lower = position.floor().long().clamp(max=bins - 2)
     share = position - lower
     index = lower.expand(batch, time_rows, bins)
