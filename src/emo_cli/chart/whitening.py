@@ -199,15 +199,11 @@ class HeadWhitening(StoredNetwork):
             table.gaze.fit([look.saccades for look in looks], [look.fixations for look in looks])
         clip = table.known + table.new
         usable = [i for i, pose in enumerate(poses) if len(pose) >= 3 * clip]
-        frames = sum(len(poses[i]) for i in usable)
-        energy = torch.stack([(poses[i] ** 2).sum(0) for i in usable]).sum(0) / frames
-        speed = torch.stack([speeds[i] ** 2 * len(poses[i]) for i in usable]).sum(0) / frames
-        table.kappa = (energy / speed).sqrt()
-        windows = [(poses[i] / (table.kappa * speeds[i])).unfold(0, clip, 4) for i in usable]
-        q = torch.cat(windows).double()  # (windows, 3, clip)
+        windows = torch.cat([(poses[i] / speeds[i]).unfold(0, clip, 4) for i in usable])  # (windows, 3, clip)
+        table.kappa = windows.square().mean((0, 2)).sqrt()
+        q = (windows / table.kappa[:, None]).double()
         covariance = torch.einsum("nkf,nkg->kfg", q, q) / len(q)
         covariance = (covariance + covariance.flip(1, 2)) / 2  # time runs both ways in a stationary process
-        covariance /= covariance.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         table._condition(covariance, noise)
         starts = torch.cat([onsets[i].float().unfold(0, table.new, table.new).amax(1) for i in usable])
         table.blink_chance = starts.mean()
