@@ -83,6 +83,13 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[0] < 0.2 and max(rates) > 0.9 and rates[100] == pytest.approx(0.1)
 
 
+def test_what_the_user_did_not_ask_for_stays_as_the_preset_has_it() -> None:
+    plan = Schedule(steps=100, rate=1.0)
+    assert plan.asked(None, None, None) == plan
+    asked = plan.asked(7, 0.5, 2.0)
+    assert (asked.steps, asked.rate, asked.minutes, asked.warmup) == (7, 0.5, 2.0, plan.warmup)
+
+
 def test_what_has_grown_since_begins_without_effect() -> None:
     torch.manual_seed(0)
     earlier, grown = nn.Linear(2, 1), nn.Linear(3, 2)

@@ -30,6 +30,7 @@ DataOption = Annotated[Path | None, optional(metavar="FOLDER", help=DATA_HELP)]
 STAGE_HELP = "Run only this stage. Without it: all, one after another."
 StageOption = Annotated[str | None, optional(metavar="NAME", help=STAGE_HELP)]
 StepsOption = Annotated[int | None, optional(min=1, help="Steps of each stage, if not the usual.")]
+RateOption = Annotated[float | None, optional(min=1e-9, help="Learning rate of each stage, if not the usual.")]
 MinutesOption = Annotated[float | None, optional(min=0, help="Pause each stage after so long.")]
 SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same data and weights.")]
 WorkersOption = Annotated[int, Option(min=0, help="Processes that make speech, or threads that read clips.")]
@@ -54,7 +55,6 @@ BatchOption = Annotated[int | None, on_video(min=1, help="Clips per step, of all
 AccumulateOption = Annotated[
     int, Option(min=1, help="Parts of a batch, one after another, to save memory.", rich_help_panel=FILMED_ONLY)
 ]
-RateOption = Annotated[float | None, on_video(min=0, help="Learning rate, if not the usual.")]
 SizeOption = Annotated[int | None, on_video(min=64, help="Side of the pictures, if not the usual.")]
 DeviceOption = Annotated[str, Option(help=DEVICE_HELP, rich_help_panel=FILMED_ONLY)]
 DTYPE_HELP = "Precision of the arithmetic: float32 or bfloat16. Weights stay float32."
@@ -93,7 +93,7 @@ class Way:
     lacking: str
 
 
-ALWAYS = "out preset start data steps minutes seed resume"
+ALWAYS = "out preset start data steps rate minutes seed resume"
 SPEECH = Way(
     "mini learns from speech",
     "stage workers rig head_model processes",
@@ -106,7 +106,7 @@ PEOPLE = Way(
 )  # fmt: skip
 VIDEO = Way(
     "a model of EMO's kind learns from clips",
-    "stage workers base temporal hearing autoencoder batch accumulate rate size device dtype recompute samples",
+    "stage workers base temporal hearing autoencoder batch accumulate size device dtype recompute samples",
     "data", "Give the clips to learn from with --data; `emo dataset prepare` makes them.",
 )  # fmt: skip
 
@@ -119,6 +119,7 @@ def train(
     data: DataOption = None,
     stage: StageOption = None,
     steps: StepsOption = None,
+    rate: RateOption = None,
     minutes: MinutesOption = None,
     seed: SeedOption = 0,
     workers: WorkersOption = 1,
@@ -132,7 +133,6 @@ def train(
     autoencoder: AutoencoderOption = None,
     batch: BatchOption = None,
     accumulate: AccumulateOption = 1,
-    rate: RateOption = None,
     size: SizeOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -166,8 +166,9 @@ def train(
 
             assert start is not None and data is not None
             personal = PersonalOptions(
-                start=locate(start), data=data, out=out, steps=steps, minutes=minutes, seed=seed, processes=processes
-            )
+                start=locate(start), data=data, out=out, steps=steps, rate=rate, minutes=minutes, seed=seed,
+                processes=processes,
+            )  # fmt: skip
             folder = train_on_people(personal, report.line)
         else:
             from emo_cli.training.stages import TrainOptions
@@ -178,7 +179,7 @@ def train(
             earlier = None if start is None else locate(start)
             options = TrainOptions(
                 rig=rig, out=out, head_model=head_model, preset=kind, data=data, start=earlier, stage=stage,
-                steps=steps, minutes=minutes, seed=seed, workers=max(workers, 1), processes=processes,
+                steps=steps, rate=rate, minutes=minutes, seed=seed, workers=max(workers, 1), processes=processes,
             )  # fmt: skip
             folder = run(options, report.line)
         report.result({"folder": folder}, f"{folder}: try it with `emo animate PHOTO SOUND --model {folder}`")

@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,10 @@ class Schedule:
     minutes: float | None = None
     accumulate: int = 1
     samples_every: int | None = None
+
+    def asked(self, steps: int | None, rate: float | None, minutes: float | None) -> Schedule:
+        """This schedule with what the user asked for; None leaves a number as it is."""
+        return replace(self, steps=steps or self.steps, rate=rate or self.rate, minutes=minutes)
 
     def rate_at(self, step: int) -> float:
         """Learning rate of step 0, 1, ..."""

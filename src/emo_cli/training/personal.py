@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,13 +27,14 @@ STAGE = "personal"
 @dataclass(frozen=True)
 class PersonalOptions:
     """What the fine-tuning was asked for: start: the folder of mini or another model of its kind; data: the clips'
-    folder; out: where checkpoints and the model go; steps: if not the usual; minutes: pause after so long; processes:
-    that learn together; clips: per step and process."""
+    folder; out: where checkpoints and the model go; steps, rate: if not the usual; minutes: pause after so long;
+    processes: that learn together; clips: per step and process."""
 
     start: Path
     data: Path
     out: Path
     steps: int | None = None
+    rate: float | None = None
     minutes: float | None = None
     seed: int = 0
     processes: int = 1
@@ -66,8 +67,7 @@ def _train(options: PersonalOptions, report: Report) -> None:
     report(f"takes: {len(takes)}, {sum(len(take) for take in takes) / 1500:.1f} minutes")
     learned, kept = split(takes)
     before = measured(objective, learner, kept, pipeline, options.clips)
-    schedule = replace(SCHEDULE, minutes=options.minutes)
-    schedule = schedule if options.steps is None else replace(schedule, steps=options.steps)
+    schedule = SCHEDULE.asked(options.steps, options.rate, options.minutes)
     step = personal_step(objective, learner, learned, pipeline, options.clips)
     run(learner, learner.parameters(), step, schedule, options.out / STAGE, options.seed, report)
     if first():

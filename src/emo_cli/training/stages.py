@@ -104,7 +104,8 @@ class TrainOptions:
 
     rig: the 468-point face tables; head_model: the head that the teeth are pictured from; out: where everything goes
     (corpus, checkpoints, model); data: a corpus to use instead of making one; start: the folder of an earlier model to
-    begin with; stage: only this one; minutes: stop each stage after so long, with a checkpoint to continue from;
+    begin with; stage: only this one; steps, rate: of each stage, if not the usual; minutes: stop each stage after so
+    long, with a checkpoint to continue from;
     workers: processes that make speech; processes: that learn motion together.
     """
 
@@ -116,6 +117,7 @@ class TrainOptions:
     start: Path | None = None
     stage: str | None = None
     steps: int | None = None
+    rate: float | None = None
     minutes: float | None = None
     seed: int = 0
     workers: int = 1
@@ -304,9 +306,8 @@ def _distillation_step(objective: Objective, learner: MotionNetworks, takes: lis
 
 def _cut(schedule: Schedule, preset: Preset, options: TrainOptions) -> Schedule:
     """The preset's schedule with the lengths the user asked for, and slower where it begins with earlier weights."""
-    rate = schedule.rate * (1.0 if options.start is None else preset.again)
-    changed = replace(schedule, rate=rate, minutes=options.minutes)
-    return changed if options.steps is None else replace(changed, steps=options.steps)
+    usual = replace(schedule, rate=schedule.rate * (1.0 if options.start is None else preset.again))
+    return usual.asked(options.steps, options.rate, options.minutes)
 
 
 def takes_of(options: TrainOptions, corpus: Path, hearing: MiniHearing, rig: Rig) -> list[Take]:
