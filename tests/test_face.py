@@ -135,12 +135,16 @@ def test_a_face_too_small_for_the_whole_picture_is_found_in_a_tile(finder: FaceF
     assert (x, y) == pytest.approx((1151, 746), abs=6)
 
 
-def test_two_faces_are_found_largest_first(finder: FaceFinder, photo: np.ndarray) -> None:
-    smaller = np.asarray(Image.fromarray(photo).resize((360, 360)))
+def two_faces(photo: np.ndarray) -> np.ndarray:
+    """A small face on the left, and a large one."""
     picture = np.zeros((512, 900, 3), np.uint8)
-    picture[76:436, 20:380] = smaller
+    picture[76:436, 20:380] = np.asarray(Image.fromarray(photo).resize((360, 360)))
     picture[:, 388:] = photo
-    first, second = finder.find(picture)
+    return picture
+
+
+def test_two_faces_are_found_largest_first(finder: FaceFinder, photo: np.ndarray) -> None:
+    first, second = finder.find(two_faces(photo))
     assert first.box.centre[0] > 450 > second.box.centre[0]
     assert first.box.area > second.box.area
 
@@ -152,11 +156,19 @@ def test_a_face_that_was_first_placed_badly_is_not_lost_to_a_smaller_one(photo: 
             yield [replace(both[0].moved(-250, 250), score=0.99), both[1]]
             yield both
 
-    smaller = np.asarray(Image.fromarray(photo).resize((360, 360)))
-    picture = np.zeros((512, 900, 3), np.uint8)
-    picture[76:436, 20:380] = smaller
-    picture[:, 388:] = photo
-    assert [face.box.centre[0] > 450 for face in Misled().find(picture)] == [True, False]
+    found = Misled().find(two_faces(photo))
+    assert [face.box.centre[0] > 450 for face in found] == [True, False]
+
+
+def test_what_one_way_of_looking_found_stays_where_the_next_finds_nothing(photo: np.ndarray) -> None:
+    class Misled(FaceFinder):
+        def _attempts(self, picture: np.ndarray) -> Iterator[list[Detection]]:
+            larger, smaller = sorted(self._upright(picture), key=lambda detection: -detection.box.area)
+            yield [replace(larger.moved(-250, 250), score=0.99), smaller]
+            yield []
+
+    (face,) = Misled().find(two_faces(photo))
+    assert face.box.centre[0] < 450
 
 
 def test_where_there_is_no_face_none_is_found(finder: FaceFinder) -> None:

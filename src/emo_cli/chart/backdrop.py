@@ -95,12 +95,7 @@ def swept(cover: torch.Tensor, field: HeadField) -> torch.Tensor:
     size = (field.height, field.width)
     coarse = functional.interpolate(cover, size, mode="area")
     coarse = functional.max_pool2d(coarse, 5, 1, 2)
-    y, x = (torch.arange(length) + 0.5 for length in size)
-    here = torch.stack([x.expand(size), y[:, None].expand(size)], -1)
-    places = here + offsets.permute(0, 2, 3, 1) / field.cell
-    grid = places * 2 / torch.tensor([size[1], size[0]]) - 1
-    coarse = coarse.expand(len(poses), -1, -1, -1)
-    seen = functional.grid_sample(coarse, grid, "bilinear", "border", align_corners=False)
+    seen = _seen_at(coarse.expand(len(poses), -1, -1, -1), offsets.permute(0, 2, 3, 1) / field.cell)
     return seen.amax(0)[0] > 0
 
 
@@ -131,7 +126,7 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     """
     height, width = photo.shape[2:]
     reach = round(_BESIDE * max(height, width))
-    strip = free * functional.max_pool2d(1 - free, 2 * reach + 1, 1, reach)
+    strip = free * (_sum_around(1 - free, reach) > 0)
     smooth = torch.lerp(filled(photo, strip), photo, free)
     factor = max(1, round(max(height, width) / _SIDE))
     rows, columns = -(-height // factor), -(-width // factor)
@@ -142,9 +137,9 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     for _ in range(2):
         way = functional.avg_pool2d(functional.pad(way[None], (2,) * 4, mode="replicate"), 5, 1)[0]
     scale = way.new_tensor([width / columns, height / rows])
-    way = functional.interpolate(way[None], (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    way = functional.interpolate(way[None], (height, width), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     way = way * scale
-    mirrored, seen = (_seen_at(plane, 2 * way) for plane in (photo, free))
+    mirrored, seen = _seen_at(torch.cat([photo, free], 1), 2 * way).split([photo.shape[1], 1], 1)
     beside = _seen_at(_mean_around(photo, free, reach), way)
     strange = _mean_around((mirrored - beside).abs().amax(1, keepdim=True), 1 - free, reach)
     near = torch.lerp(mirrored, beside, smooth_step(strange, *_STRANGE))
@@ -156,19 +151,30 @@ def continued_behind(photo: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
     return torch.lerp(smooth, near, share)
 
 
-def _seen_at(plane: torch.Tensor, way: torch.Tensor) -> torch.Tensor:
-    """A plane (1, c, height, width) as each pixel sees it that looks `way` (height, width, 2) to the right and down."""
-    height, width = plane.shape[2:]
+def _seen_at(planes: torch.Tensor, way: torch.Tensor) -> torch.Tensor:
+    """Planes (n, c, height, width) as pixels see them that look `way` (n, height, width, 2) to the right and down."""
+    height, width = planes.shape[2:]
     y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
     places = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)], -1) + way
-    grid = (places * 2 / way.new_tensor([width, height]) - 1)[None]
-    return functional.grid_sample(plane, grid, "bilinear", "border", align_corners=False)
+    grid = places * 2 / way.new_tensor([width, height]) - 1
+    return functional.grid_sample(planes, grid, "bilinear", "border", align_corners=False)
 
 
 def _mean_around(plane: torch.Tensor, counted: torch.Tensor, reach: int) -> torch.Tensor:
     """The mean of a plane (1, c, height, width) over counted pixels (1, 1, height, width) within `reach` of each."""
-    total, weight = (functional.avg_pool2d(part, 2 * reach + 1, 1, reach) for part in (plane * counted, counted))
-    return torch.where(weight > 0, total / weight.clamp(min=1e-6), plane)
+    weight = _sum_around(counted, reach)
+    return torch.where(weight > 0, _sum_around(plane * counted, reach) / weight.clamp(min=1), plane)
+
+
+def _sum_around(plane: torch.Tensor, reach: int) -> torch.Tensor:
+    """The sum of a plane (1, c, height, width) over the square within `reach` of each pixel, whatever its size at the
+    same cost: differences of running sums (Crow 1984)."""
+    for axis in (2, 3):
+        index = torch.arange(plane.shape[axis])
+        running = functional.pad(plane, (1, 0) if axis == 3 else (0, 0, 1, 0)).cumsum(axis)
+        last, first = (index + reach + 1).clamp(max=len(index)), (index - reach).clamp(min=0)
+        plane = running.index_select(axis, last) - running.index_select(axis, first)
+    return plane
 
 
 def nearest(known: torch.Tensor) -> torch.Tensor:

@@ -81,9 +81,10 @@ class FaceFinder:
         """
         faces: list[Face] = []
         for detections in self._attempts(picture):
-            found = [(self._checked(picture, detection), detection.score) for detection in detections]
-            faces = _distinct(faces + [face for face, _ in found if face])
-            if faces and max(found, key=lambda pair: pair[1])[0]:
+            found = [(detection.score, self._checked(picture, detection)) for detection in detections]
+            faces = _distinct(faces + [face for _, face in found if face])
+            _, surest = max(found, key=lambda pair: pair[0], default=(0.0, None))
+            if surest:
                 break
         return sorted(faces, key=lambda face: -face.box.area)
 

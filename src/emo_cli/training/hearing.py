@@ -190,7 +190,8 @@ def hidden(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def disturbed(mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Another speaker and microphone, on the normalised mel (batch, time, 64) itself.
 
-    Frequency warp up to 14 % (vocal tract length perturbation, Jaitly & Hinton 2013), tilt, a noise floor, blur
+    Frequency warp by 0.78 to 1.12 (vocal tract length perturbation, Jaitly & Hinton 2013; more of it upwards, since
+    people had higher formants than synthetic voices), tilt, a noise floor, blur
     over frequency (pitch matters less), and masks in frequency and time (SpecAugment, Park et al. 2019).
     """
     batch, time_rows, bins = mel.shape
