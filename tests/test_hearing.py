@@ -70,11 +70,11 @@ def test_training_can_begin_with_an_earlier_network(corpus: Path, tmp_path: Path
     assert later < 0.8 * first
 
 
-def test_one_clip_in_five_shows_nothing_but_its_mean() -> None:
+def test_one_clip_in_three_shows_nothing_but_its_mean() -> None:
     mel = torch.randn(400, 6, 64)
     shown = hidden(mel, torch.Generator().manual_seed(0))
     flat = (shown == mel.mean(1, keepdim=True)).flatten(1).all(1)
-    assert 0.1 < flat.float().mean() < 0.3
+    assert 0.25 < flat.float().mean() < 0.45
     assert torch.equal(shown[~flat], mel[~flat])
 
 
