@@ -11,6 +11,7 @@ import torch
 from emo_cli.chart.codec import FlowCodec
 from emo_cli.dataset.manifest import MANIFEST
 from emo_cli.errors import UsageError
+from emo_cli.networks.conditions import SoundProjection
 from emo_cli.pipeline import EmoPipeline
 from emo_cli.sound.encoders import MiniHearing
 from emo_cli.training.loop import Randomness, Schedule, Step, run
@@ -81,9 +82,14 @@ def parts_of(pipeline: EmoPipeline, name: str) -> tuple[FlowCodec, MiniHearing, 
     """What is learned and by which rule; only the networks of motion learn. Raises UsageError for other models."""
     codec, hearing, whitening = pipeline.codec, pipeline.sound_encoder, pipeline.whitening
     projection = pipeline.sound_projection
-    if not isinstance(codec, FlowCodec) or not isinstance(hearing, MiniHearing) or whitening is None:
+    if (
+        not isinstance(codec, FlowCodec)
+        or not isinstance(hearing, MiniHearing)
+        or not isinstance(projection, SoundProjection)
+        or whitening is None
+    ):
         raise UsageError(f"{name} is no model of mini's kind. Give --from mini, or a folder that emo train made of it.")
-    learner = MotionNetworks(pipeline.reference_net, pipeline.backbone, projection)  # type: ignore[arg-type]
+    learner = MotionNetworks(pipeline.reference_net, pipeline.backbone, projection)
     learner.train().requires_grad_(True)
     return codec, hearing, learner, Objective(None, codec, whitening, pipeline.family.noise_correlation)
 
