@@ -104,3 +104,18 @@ def test_a_signal_ends_the_command_with_its_own_code(name: str, code: int) -> No
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == code
     assert done.stderr == "emo: Stopped; no half-made file is left.\n"
+
+
+def test_a_stop_that_a_library_turns_into_its_own_error_is_still_a_stop() -> None:
+    program = (
+        "import os, signal\n"
+        "from emo_cli.cli import app as command\n"
+        "def work(**_):\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except BaseException: raise ValueError('could not determine the shape') from None\n"
+        "command.app = work\n"
+        "command.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == "emo: Stopped; no half-made file is left.\n"

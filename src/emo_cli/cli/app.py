@@ -57,13 +57,21 @@ app.add_typer(dataset)
 class Stopped(BaseException):
     """A signal asked the command to stop; not an Exception, so that nothing on the way swallows it."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(number)
 
+class Stops:
+    """Hears the signals that ask the command to stop. asked: the number of the last one, None before the first."""
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
+    def __init__(self) -> None:
+        self.asked: int | None = None
+
+    def hear(self) -> None:
+        """From now on, Ctrl-C and SIGTERM raise Stopped in whatever the first thread is doing."""
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.asked = number
+        raise Stopped(number)
 
 
 def _version(wanted: bool) -> None:
@@ -83,23 +91,31 @@ def emo(
 
 def main() -> None:
     """Run the command that the arguments name, and leave with its exit code (see docs/development.md)."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    stops = Stops()
+    stops.hear()
     if not os.environ.get("EMO_DEBUG"):
         warnings.simplefilter("ignore")  # libraries talk to programmers; ours to users is Report.warn
     try:
         app(prog_name="emo")
-    except EmoError as error:
-        sys.exit(_failed(str(error), error.exit_code, type(error).__name__))
-    except Stopped as stop:
-        sys.exit(_failed("Stopped; no half-made file is left.", 128 + stop.number, "Stopped"))
-    except Exception as error:
-        if os.environ.get("EMO_DEBUG"):
-            raise
-        sys.exit(_failed(_bug(error), 1, "Bug"))
+    except (Stopped, Exception) as error:
+        sys.exit(_ended(error, stops.asked))
 
 
-def _bug(error: Exception) -> str:
+def _ended(error: BaseException, asked: int | None) -> int:
+    """Tell why a command ended, and give its exit code. asked: the signal that had asked it to stop, if any did.
+
+    After a stop any error is that stop: compiled libraries turn what is raised inside them into errors of their own.
+    """
+    if asked is not None:
+        return _failed("Stopped; no half-made file is left.", 128 + asked, "Stopped")
+    if isinstance(error, EmoError):
+        return _failed(str(error), error.exit_code, type(error).__name__)
+    if os.environ.get("EMO_DEBUG"):
+        raise error
+    return _failed(_bug(error), 1, "Bug")
+
+
+def _bug(error: BaseException) -> str:
     return (
         f"This is a bug of ours: {type(error).__name__}: {error}. "
         "Please report it with what `emo doctor` prints; EMO_DEBUG=1 shows where it happened."
