@@ -8,6 +8,7 @@ import numpy as np
 
 from emo_cli.chart.whitening import PROFILE, SPACING
 from emo_cli.family import SPEED_UNIT
+from emo_cli.training.articulation import smooth
 from emo_cli.training.gaze import Gaze, gaze
 
 LOUDNESS_RATE = 100
@@ -103,19 +104,19 @@ class _Voice:
         count = max(1, int(np.ceil(len(loudness) * fps / LOUDNESS_RATE - 1e-6)))
         times = (np.arange(count) + 0.5) / fps
         level = np.interp(
-            times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, _smooth(loudness, 0.05, LOUDNESS_RATE)
+            times, (np.arange(len(loudness)) + 0.5) / LOUDNESS_RATE, smooth(loudness, 0.05 * LOUDNESS_RATE)
         )
-        activity = np.clip(_smooth(level, 0.4, fps) / 0.5, 0, 1)
-        spread = _smooth(np.abs(level - _smooth(level, 0.5, fps)), 0.8, fps)
+        activity = np.clip(smooth(level, 0.4 * fps) / 0.5, 0, 1)
+        spread = smooth(np.abs(level - smooth(level, 0.5 * fps)), 0.8 * fps)
         rise = np.zeros(count) if melody is None else _rise(melody, times, 0.08)
         height = np.zeros(count) if melody is None else _rise(melody, times, 0.8)
-        range_of_pitch = _smooth(np.abs(rise - height), 0.8, fps)
-        livelier = 1.6 * _smooth(level, 0.8, fps) + 1.5 * spread + 1.2 * height + 1.5 * range_of_pitch
+        range_of_pitch = smooth(np.abs(rise - height), 0.8 * fps)
+        livelier = 1.6 * smooth(level, 0.8 * fps) + 1.5 * spread + 1.2 * height + 1.5 * range_of_pitch
         arousal = np.clip(livelier - 0.6, 0, 1)
-        swell = fps * _growth(_smooth(level, 0.06, fps))  # per second: syllables that grow loud
-        accent = np.clip(_smooth(swell, 0.10, fps) / 3, 0, 1.2)
+        swell = fps * _growth(smooth(level, 0.06 * fps))  # per second: syllables that grow loud
+        accent = np.clip(smooth(swell, 0.10 * fps) / 3, 0, 1.2)
         # A beat goes down with the accent and swings back: a narrow pulse minus a wide one drifts nowhere.
-        nod = _smooth(swell, 0.17, fps) - _smooth(swell, 0.5, fps)
+        nod = smooth(swell, 0.17 * fps) - smooth(swell, 0.5 * fps)
         return _Voice(level, activity, arousal, accent, nod, _phrase_starts(level, fps), rise)
 
 
@@ -126,7 +127,7 @@ def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
     roll = _drift(count, 2.1, 2.0, fps, random) + lively * _drift(count, 0.9, 0.8, fps, random)
     strength = random.uniform(0.8, 1.2)
     # The chin follows the voice up: pitch alone tells more of the head's motion than loudness (Munhall et al. 2004).
-    chin = 3.0 * voice.lift + 4.0 * (voice.rise - _smooth(voice.rise, 1.5, fps))
+    chin = 3.0 * voice.lift + 4.0 * (voice.rise - smooth(voice.rise, 1.5 * fps))
     pitch = _drift(count, 2.2, 1.6, fps, random) + strength * (1.8 * voice.nod - chin)
     pitch = pitch + _breath(voice, fps, random)
     return np.stack([yaw, pitch, roll], 1)
@@ -134,16 +135,16 @@ def _pose(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
 
 def _rise(melody: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:
     """Octaves above the usual pitch (times,), smoothed over where the voice has one; 0 where it rests."""
-    told, sure = (_smooth(column.astype(np.float64), seconds, MELODY_RATE) for column in melody.T)
+    told, sure = (smooth(column.astype(np.float64), seconds * MELODY_RATE) for column in melody.T)
     return np.interp(times, (np.arange(len(sure)) + 0.5) / MELODY_RATE, told / (sure + 0.2))
 
 
 def _phrase_starts(level: np.ndarray, fps: float) -> np.ndarray:
     """How far the chin is up (frames,), about -0.3..0.7: up as a phrase begins, below rest as it ends."""
-    talking = _smooth((level > 0.25).astype(np.float64), 0.15, fps)
+    talking = smooth((level > 0.25).astype(np.float64), 0.15 * fps)
     seconds = np.arange(int(6 * fps)) / fps
     fall = np.exp(-seconds / 0.8) - np.exp(-seconds / 2.4) / 3  # as much below rest as above
-    return _smooth(np.convolve(_growth(talking), fall)[: len(level)], 0.12, fps)
+    return smooth(np.convolve(_growth(talking), fall)[: len(level)], 0.12 * fps)
 
 
 def _breath(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
@@ -154,7 +155,7 @@ def _breath(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarra
 
 def _phrase_ends(level: np.ndarray, fps: float) -> np.ndarray:
     """Frames in which talk falls silent for at least 0.3 seconds."""
-    talking = _smooth((level > 0.2).astype(np.float64), 0.04, fps) > 0.5
+    talking = smooth((level > 0.2).astype(np.float64), 0.04 * fps) > 0.5
     quiet = round(0.3 * fps)
     stops = np.flatnonzero(talking[:-1] & ~talking[1:]) + 1
     return np.array([stop for stop in stops if not talking[stop : stop + quiet].any()], dtype=int)
@@ -175,7 +176,7 @@ def _drift(count: int, spread: float, memory: float, fps: float, random: np.rand
     for step, kick in enumerate(kicks):
         value = keep * value + np.sqrt(1 - keep**2) * kick
         walk[step] = value
-    return spread * _smooth(walk, 0.2, fps)[margin : margin + count]
+    return spread * smooth(walk, 0.2 * fps)[margin : margin + count]
 
 
 def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.ndarray:
@@ -200,10 +201,3 @@ def _blink_onsets(voice: _Voice, fps: float, random: np.random.Generator) -> np.
             previous = onset
         due += random.gamma(3.0, 1.2)
     return onsets
-
-
-def _smooth(values: np.ndarray, seconds: float, rate: float) -> np.ndarray:
-    """Gaussian blur of standard deviation `seconds`, ends held."""
-    reach = max(1, int(np.ceil(3.5 * seconds * rate)))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (seconds * rate)) ** 2)
-    return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
