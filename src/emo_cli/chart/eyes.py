@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from emo_cli.chart.geometry import LEFT_LOWER_LID, LEFT_UPPER_LID, LID_PAIRS, RIGHT_LOWER_LID, RIGHT_UPPER_LID, lid_gaps
+from emo_cli.chart.geometry import BESIDE_LIDS, LID_PAIRS, lid_gaps
 
 _LOWER_SHARE = 0.18  # of a blink: the upper lid travels most of the way
-# The ring of skin points beside each lid, in the order of the lids between their corners.
-_BESIDE = {
-    RIGHT_UPPER_LID: (247, 30, 29, 27, 28, 56, 190),
-    LEFT_UPPER_LID: (414, 286, 258, 257, 259, 260, 467),
-    RIGHT_LOWER_LID: (25, 110, 24, 23, 22, 26, 112),
-    LEFT_LOWER_LID: (341, 256, 252, 253, 254, 339, 255),
-}
 # The lid's margin: where it ends on the way to the ring, and how much of the ring's motion it takes.
 _MARGIN_PLACE, _MARGIN_FOLLOWS = 0.35, 0.06
 
@@ -44,7 +37,7 @@ def close_lids(points: torch.Tensor, rest: torch.Tensor, lids: torch.Tensor, spr
 def lid_margins(points: torch.Tensor, place: float) -> torch.Tensor:
     """Points between each lid and its ring of skin (frames, 28, 2 or 3) at `place` of the way."""
     rows = []
-    for lid, beside in _BESIDE.items():
+    for lid, beside in BESIDE_LIDS.items():
         rows.append(torch.lerp(points[:, list(lid[1:-1])], points[:, list(beside)], place))
     return torch.cat(rows, 1)
 
@@ -62,7 +55,7 @@ def margin_offsets(offsets: torch.Tensor) -> torch.Tensor:
 def margin_triangles(first: int) -> torch.Tensor:
     """Triangles (n, 3) between lids, their margins (vertices from `first` on) and the rings of skin."""
     triangles = []
-    for row, (lid, beside) in enumerate(_BESIDE.items()):
+    for row, (lid, beside) in enumerate(BESIDE_LIDS.items()):
         ends = [first + row * len(beside) + i for i in range(len(beside))]
         margin = [lid[0], *ends, lid[-1]]
         for i in range(len(lid) - 1):

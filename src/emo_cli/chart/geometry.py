@@ -25,6 +25,15 @@ LEFT_LOWER_LID = (362, 382, 381, 380, 374, 373, 390, 249, 263)
 LID_PAIRS = tuple(zip(RIGHT_UPPER_LID[1:-1], RIGHT_LOWER_LID[1:-1], strict=True)) + tuple(
     zip(LEFT_UPPER_LID[1:-1], LEFT_LOWER_LID[1:-1], strict=True)
 )  # fourteen, upper then lower
+BESIDE_LIDS: dict[tuple[int, ...], tuple[int, ...]] = {
+    RIGHT_UPPER_LID: (247, 30, 29, 27, 28, 56, 190),
+    LEFT_UPPER_LID: (414, 286, 258, 257, 259, 260, 467),
+    RIGHT_LOWER_LID: (25, 110, 24, 23, 22, 26, 112),
+    LEFT_LOWER_LID: (341, 256, 252, 253, 254, 339, 255),
+}
+"""The ring of skin points beside each lid, in the order of the lids between their corners."""
+RIGHT_CHEEK, LEFT_CHEEK = (50, 101, 205), (280, 330, 425)
+"""Points of skin below the eyes, clear of them."""
 RIGHT_EYE = RIGHT_UPPER_LID + RIGHT_LOWER_LID[-2:0:-1]  # closed loops of 16
 LEFT_EYE = LEFT_UPPER_LID + LEFT_LOWER_LID[-2:0:-1]
 

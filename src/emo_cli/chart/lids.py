@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.geometry import LEFT_UPPER_LID, RIGHT_UPPER_LID
+from emo_cli.chart.geometry import (
+    BESIDE_LIDS,
+    LEFT_CHEEK,
+    LEFT_LOWER_LID,
+    LEFT_UPPER_LID,
+    RIGHT_CHEEK,
+    RIGHT_LOWER_LID,
+    RIGHT_UPPER_LID,
+)
 from emo_cli.chart.head import smooth_step
 from emo_cli.chart.lookup import seen_at
 from emo_cli.chart.openings import Opening, Shares, curve
@@ -21,15 +29,15 @@ from emo_cli.chart.sheet import Sheet
 _Ring = tuple[tuple[int, ...], tuple[int, ...]]
 _RINGS: dict[tuple[int, ...], tuple[_Ring, _Ring]] = {
     RIGHT_UPPER_LID: (
-        ((247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189)),
-        ((25, 110, 24, 23, 22, 26, 112), (31, 228, 229, 230, 231, 232, 233)),
+        (BESIDE_LIDS[RIGHT_UPPER_LID], (113, 225, 224, 223, 222, 221, 189)),
+        (BESIDE_LIDS[RIGHT_LOWER_LID], (31, 228, 229, 230, 231, 232, 233)),
     ),
     LEFT_UPPER_LID: (
-        ((414, 286, 258, 257, 259, 260, 467), (413, 441, 442, 443, 444, 445, 342)),
-        ((341, 256, 252, 253, 254, 339, 255), (453, 452, 451, 450, 449, 448, 261)),
+        (BESIDE_LIDS[LEFT_UPPER_LID], (413, 441, 442, 443, 444, 445, 342)),
+        (BESIDE_LIDS[LEFT_LOWER_LID], (453, 452, 451, 450, 449, 448, 261)),
     ),
 }
-_CHEEKS: dict[tuple[int, ...], tuple[int, ...]] = {RIGHT_UPPER_LID: (50, 101, 205), LEFT_UPPER_LID: (280, 330, 425)}
+_CHEEKS: dict[tuple[int, ...], tuple[int, ...]] = {RIGHT_UPPER_LID: RIGHT_CHEEK, LEFT_UPPER_LID: LEFT_CHEEK}
 _UNLIKE = 0.42  # of the cheek's brightness: what is that unlike it under an eye is no skin; shadows reach 0.3
 _BEYOND = (0.08, 0.35)  # of the way from ring to ring, above and below: where skin's colour is taken, clear of lashes
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
@@ -64,9 +72,7 @@ class Lids:
     fits: bool
     centimetre: float
 
-    def paint(
-        self, skin: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor
-    ) -> torch.Tensor:
+    def paint(self, skin: torch.Tensor, edge: Opening, share: Shares, closed: torch.Tensor) -> torch.Tensor:
         """The lid's skin over the stretched photo.
 
         Args:
@@ -160,9 +166,7 @@ def _crest(sheet: Sheet, index: int, upper: tuple[int, ...], ring: tuple[int, ..
     return curve(along, functional.pad(height, (1, 1)))[0] / rest.length
 
 
-def _skin(
-    sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], part: float, centimetre: float
-) -> torch.Tensor:
+def _skin(sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], part: float, centimetre: float) -> torch.Tensor:
     """Smooth colours (1, 3, 1, 7) of the skin outside a ring of points, whatever lies on single pixels of it."""
     places = torch.lerp(sheet.screen[list(ring)], sheet.screen[list(beyond)], part)
     near = torch.linspace(-0.18, 0.18, 5) * centimetre

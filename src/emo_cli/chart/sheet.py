@@ -27,6 +27,7 @@ from emo_cli.chart.geometry import (
 )
 from emo_cli.chart.head import HeadField, flattened, head_field, pivot_of, resized, smooth_step
 from emo_cli.chart.openings import Opening, lid_tucks, lip_tucks, opening
+from emo_cli.chart.whites import round_the_white
 
 if TYPE_CHECKING:
     from emo_cli.portrait import Portrait
@@ -144,12 +145,13 @@ def open_sheet(
     height, width = image.shape[:2]
     margin = margin_triangles(POINTS)
     landmarks = torch.from_numpy(np.asarray(portrait.landmarks[:POINTS], dtype=np.float32)) * factor
+    photo = torch.tensor(image).permute(2, 0, 1)[None].float().contiguous()
+    landmarks = round_the_white(landmarks, photo)
     similarity, canonical = align(landmarks, mean, bias)
     points = flattened(upright(landmarks))
     cell = max(1, round(max(height, width) / _MAP_SIZE))
     rows, columns = -(-height // (2 * cell)), -(-width // (2 * cell))
     screen = landmarks[None, :, :2]
-    photo = torch.tensor(image).permute(2, 0, 1)[None].float().contiguous()
     openings = tuple(opening(screen, upper, lower) for upper, lower in OPENINGS)
     edges = (screen[0, list(UPPER_INNER_LIP)], screen[0, list(LOWER_INNER_LIP)])
     lips = lip_tucks(openings[0], photo, 1 / similarity.scale, edges)
