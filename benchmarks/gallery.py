@@ -1,4 +1,4 @@
-"""The pictures of docs/gallery.md: about ten seconds each, sung and spoken in three languages, as animated WebP.
+"""The pictures of docs/gallery.md, ten seconds each, sung and spoken in three languages, and README's: animated WebP.
 
     python benchmarks/gallery.py --head-model FOLDER --out docs/images --page docs/gallery.md [--model FOLDER]
 
@@ -24,7 +24,7 @@ from emo_cli.training.correspondence import render
 from emo_cli.training.rig import HeadModel
 
 ROOT = Path(__file__).parents[1]
-SIDE, FPS, LARGEST = 288, 12.5, 1_000_000  # pixels, per second, bytes
+FPS, LARGEST = 12.5, 1_000_000  # per second, bytes
 SPOKEN = {
     "en": "Hello. One picture and one voice are all I need; then I talk, I sing, and I look about as people do. "
     "Nothing leaves your computer, and no graphics card is needed.",
@@ -40,12 +40,14 @@ LANGUAGES = {"en": "English", "de": "German", "es": "Spanish"}
 class Piece:
     """One picture of the gallery: whose face ("sample", "drawn" or the number of a made head), and what it says.
 
-    sound: a language of SPOKEN, or "song".
+    sound: a language of SPOKEN, or "song"; side: pixels; seconds: how much of the sound.
     """
 
     name: str
     face: str
     sound: str
+    side: int = 288
+    seconds: float = 10.0
 
     @property
     def caption(self) -> str:
@@ -62,6 +64,7 @@ PIECES = (
     Piece("gallery-drawn-spanish", "drawn", "es"),
     Piece("gallery-drawn-song", "drawn", "song"),
 )
+OF_README = Piece("portrait-song", "sample", "song", side=256, seconds=6.0)
 
 
 def made_head(model: HeadModel, seed: int) -> Image.Image:
@@ -140,11 +143,11 @@ def make(piece: Piece, model: HeadModel, out: Path, options: argparse.Namespace)
         folder = Path(name)
         wishes = AnimateOptions(
             face(piece, model, folder), sound(piece, folder), folder / "made.mp4", model=options.model,
-            duration=options.seconds, seed=options.seed,
+            duration=piece.seconds, seed=options.seed,
         )  # fmt: skip
         made = animate(wishes)
         pictures = [Image.fromarray(frame) for number, frame in enumerate(footage.read(made.path)) if number % 2 == 0]
-    small = [picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS) for picture in pictures]
+    small = [picture.resize((piece.side, piece.side), Image.Resampling.LANCZOS) for picture in pictures]
     return save(small, out / f"{piece.name}.webp")
 
 
@@ -165,13 +168,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="the name of one piece")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     model = HeadModel.load(options.head_model)
-    for piece in PIECES:
+    for piece in (*PIECES, OF_README):
         if options.only in (None, piece.name):
             print(piece.name, make(piece, model, options.out, options), "bytes", flush=True)
     if options.page is not None:

@@ -28,10 +28,18 @@ _BUCKET = 1 << 24
 def run_together(count: int, work: Callable[..., object], *arguments: Any) -> None:
     """Call work(*arguments) in `count` processes of one group; `work` and its arguments must survive pickling.
 
-    Small networks gain nothing from many threads, so every process uses one.
+    Small networks gain nothing from many threads, so every process uses one. None outlives this one's being stopped.
     """
     with tempfile.TemporaryDirectory(prefix="emo-train-") as folder:
-        spawn(_member, args=(count, Path(folder) / "meeting", work, arguments), nprocs=count)
+        group = spawn(_member, args=(count, Path(folder) / "meeting", work, arguments), nprocs=count, join=False)
+        assert group is not None
+        try:
+            while not group.join():
+                pass
+        finally:
+            for process in group.processes:
+                process.terminate()  # nothing happens to one that has ended
+                process.join()
 
 
 def _member(rank: int, count: int, meeting: Path, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
