@@ -17,7 +17,7 @@ from emo_cli.sampling import SHIFT, FlowClip, guided, shifted, smoothed, stepped
 from emo_cli.training.bank import Clips
 from emo_cli.training.objective import Lesson, MotionNetworks, Objective, Told
 
-SMOOTHING = 0.05  # less and the lips tremble more than the rig's, more and they meet too seldom
+SMOOTHING = 0.05  # less and the lips tremble, more and they open too little and meet too seldom
 HEAD = 0.5
 """How much errors of the head's numbers count: here they can be known, where otherwise they are guessed."""
 
