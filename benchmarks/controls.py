@@ -29,7 +29,7 @@ from emo_cli.pipeline import EmoPipeline
 from emo_cli.segments.scene import Settings
 
 ROOT = Path(__file__).parents[1]
-EYES, LIPS, BROWS = (33, 263), (13, 14), ((105, 159), (334, 386))
+EYES, LIPS, BROWS = (33, 263), (13, 14), ((105, 133), (334, 362))
 SEEDS = 3
 
 
@@ -47,7 +47,8 @@ def head_spread(points: np.ndarray) -> float:
 
 
 def brows(points: np.ndarray) -> float:
-    """Standard deviation of the brows' height over the upper lids, in hundredths of the eyes' distance."""
+    """Standard deviation of the brows' distance from the inner corners of the eyes, which no blink moves, in hundredths
+    of the eyes' distance."""
     heights = [_distance(points, *pair) for pair in BROWS]
     return float(100 * np.std(np.mean(heights, axis=0)))
 
