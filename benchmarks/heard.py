@@ -9,24 +9,14 @@ and smaller than motion is; what counts is `gap_r`, which no network that hears 
 
 from __future__ import annotations
 
-import argparse
 import json
-from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
-from mini_motion import mouth
+from one_dimension import Lesson
 from torch import Tensor, nn
 
-from emo_cli.pipeline import EmoPipeline
-from emo_cli.sound.encoders import MiniHearing
-from emo_cli.training.bank import Take, act, draw
-from emo_cli.training.corpus import load
-from emo_cli.training.loop import Randomness, Schedule, run
-from emo_cli.training.rig import Rig
-from emo_cli.training.stages import TrainOptions, takes_of
-from emo_cli.training.targets import displacement
+from emo_cli.training.bank import Take, draw
+from emo_cli.training.loop import Randomness
 
 WIDTH = 512
 
@@ -38,35 +28,21 @@ def loss(network: nn.Module, takes: list[Take], randomness: Randomness) -> dict[
     return {"total": (network(clips.sound.flatten(2)) - true).square().sum(-1).mean()}
 
 
+@torch.no_grad()
+def told(network: nn.Module, sound: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (1, frames, 53) and closure (1, frames) for sound (frames, 10, width)."""
+    numbers = network(sound.flatten(1))[None]
+    return numbers[..., :-1], numbers[..., -1].clamp(0, 1)
+
+
 def main() -> None:
     """Train, or go on with what --out holds, and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--run", "--corpus", "--rig", "--out"):
-        parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--steps", type=int, default=1500)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    rig, hearing = Rig.load(chosen.rig), MiniHearing.from_pretrained(chosen.run / "hearing").eval()
-    takes = takes_of(TrainOptions(chosen.rig, chosen.run), chosen.corpus, hearing, rig)
-    sizes = (10 * takes[0].features.shape[1], WIDTH, WIDTH, takes[0].weights.shape[1] + 1)
-    layers = [nn.Linear(sizes[0], sizes[1]), nn.GELU(), nn.Linear(sizes[1], sizes[2]), nn.GELU()]
-    network = nn.Sequential(*layers, nn.Linear(sizes[2], sizes[3]))
-    schedule = Schedule(steps=chosen.steps, rate=1e-3, minutes=chosen.minutes)
-    run(network, network.parameters(), partial(loss, network, takes), schedule, chosen.out, 0, print)
-    network.eval()
-    pipeline = EmoPipeline.from_pretrained(chosen.run / "model")
-
-    @torch.no_grad()
-    def moved(canonical: Tensor, sound: Tensor) -> Tensor:
-        told = network(sound.flatten(1))[None]
-        return displacement(rig, pipeline.codec, canonical, told[..., :-1], told[..., -1].clamp(0, 1))[0]
-
-    random = np.random.default_rng(7)
-    spoken = [item for item in load(chosen.corpus, "unseen voices") if item.voice != "none" and len(item.mel) >= 160]
-    found = mouth(pipeline, rig, [act(item, hearing, rig, random) for item in spoken[:24]], moved)
-    print(json.dumps({"heard": found}))
+    lesson = Lesson.asked(__doc__, steps=1500)
+    take = lesson.takes[0]
+    hidden = [nn.Linear(10 * take.features.shape[1], WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU()]
+    network = nn.Sequential(*hidden, nn.Linear(WIDTH, take.weights.shape[1] + 1))
+    lesson.learn(network, lambda takes, randomness: loss(network, takes, randomness))
+    print(json.dumps({"heard": lesson.measure(lambda sound: told(network, sound))}))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -96,32 +98,60 @@ def generate(network: OneDimension, sound: Tensor, spread: Tensor, steps: int = 
     return numbers[None, :, :-1], numbers[None, :, -1].clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a measure of mini learns from and is measured on: a run of `emo train` and its corpus."""
+
+    chosen: argparse.Namespace
+    rig: Rig
+    hearing: MiniHearing
+    takes: list[Take]
+
+    @staticmethod
+    def asked(description: str | None, steps: int) -> Lesson:
+        """As the command line says."""
+        parser = argparse.ArgumentParser(description=description)
+        for name in ("--run", "--corpus", "--rig", "--out"):
+            parser.add_argument(name, type=Path, required=True)
+        parser.add_argument("--minutes", type=float, required=True)
+        parser.add_argument("--steps", type=int, default=steps)
+        chosen = parser.parse_args()
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        rig, hearing = Rig.load(chosen.rig), MiniHearing.from_pretrained(chosen.run / "hearing").eval()
+        return Lesson(chosen, rig, hearing, takes_of(TrainOptions(chosen.rig, chosen.run), chosen.corpus, hearing, rig))
+
+    def learn(self, network: nn.Module, loss: Callable[[list[Take], Randomness], dict[str, Tensor]]) -> None:
+        """Train, or go on with what --out holds."""
+        chosen = self.chosen
+        schedule = Schedule(steps=chosen.steps, rate=1e-3, minutes=chosen.minutes)
+        run(network, network.parameters(), partial(loss, self.takes), schedule, chosen.out, 0, print)
+        network.eval()
+
+    def measure(self, acted: Callable[[Tensor], tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Agreement with the teacher.
+
+        acted: sound (frames, 10, width) -> weights (1, frames, 53), closure (1, frames).
+        """
+        pipeline = EmoPipeline.from_pretrained(self.chosen.run / "model")
+        held, random = load(self.chosen.corpus, "unseen voices"), np.random.default_rng(7)
+        spoken = [item for item in held if item.voice != "none" and len(item.mel) >= 160]
+        takes = [act(item, self.hearing, self.rig, random) for item in spoken[:24]]
+
+        def moved(canonical: Tensor, sound: Tensor) -> Tensor:
+            return displacement(self.rig, pipeline.codec, canonical, *acted(sound))[0]
+
+        return mouth(pipeline, self.rig, takes, moved)
+
+
 def main() -> None:
     """Train, or go on with what --out holds, and measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--run", "--corpus", "--rig", "--out"):
-        parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--steps", type=int, default=8000)
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    rig, hearing = Rig.load(chosen.rig), MiniHearing.from_pretrained(chosen.run / "hearing").eval()
-    takes = takes_of(TrainOptions(chosen.rig, chosen.run), chosen.corpus, hearing, rig)
-    some = draw(takes, 256, FRAMES, 10, np.random.default_rng(1))
+    lesson = Lesson.asked(__doc__, steps=8000)
+    some = draw(lesson.takes, 256, FRAMES, 10, np.random.default_rng(1))
     spread = torch.cat([some.weights, some.closure[..., None]], -1).flatten(0, 1).std(0) + 0.05
     network = OneDimension(len(spread), some.sound[0, 0].numel())
-    schedule = Schedule(steps=chosen.steps, rate=1e-3, minutes=chosen.minutes)
-    run(network, network.parameters(), partial(loss, network, takes, spread), schedule, chosen.out, 0, print)
-    network.eval()
-    pipeline = EmoPipeline.from_pretrained(chosen.run / "model")
-
-    def moved(canonical: Tensor, sound: Tensor) -> Tensor:
-        return displacement(rig, pipeline.codec, canonical, *generate(network, sound, spread))[0]
-
-    random = np.random.default_rng(7)
-    spoken = [item for item in load(chosen.corpus, "unseen voices") if item.voice != "none" and len(item.mel) >= 160]
-    found = mouth(pipeline, rig, [act(item, hearing, rig, random) for item in spoken[:24]], moved)
+    lesson.learn(network, lambda takes, randomness: loss(network, takes, spread, randomness))
+    found = lesson.measure(lambda sound: generate(network, sound, spread))
     print(json.dumps({"one dimension": found}))
 
 
