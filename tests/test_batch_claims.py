@@ -51,6 +51,14 @@ def test_nothing_stays_of_a_claim_that_was_let_go(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_process_killed_while_it_claimed_has_left_goes_with_the_next_claim(tmp_path: Path) -> None:
+    _left_by(tmp_path, _gone()).rename(tmp_path / ".job.gone")
+    busy = tmp_path / ".job.busy"
+    busy.write_text(json.dumps(asdict(Holder.here())))
+    assert claim(tmp_path, "job") is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".job.busy", "job.1"]
+
+
 def test_the_claim_of_a_process_that_ended_is_taken_over_at_once(tmp_path: Path) -> None:
     _left_by(tmp_path, _gone())
     assert claim(tmp_path, "job") is not None

@@ -99,12 +99,21 @@ def claim(folder: Path, key: str) -> Claim | None:
     if any(claimed not in before for claimed in others):
         path.unlink(missing_ok=True)
         return None
+    _sweep(folder, key)
     return Claim(path, mine)
+
+
+def _sweep(folder: Path, key: str) -> None:
+    """Remove the beginnings of claims that killed processes have left."""
+    for left in folder.glob(f".{key}.*"):
+        with contextlib.suppress(OSError):  # whoever is at it removes its own
+            if _dead(left, _holder(left)):
+                left.unlink(missing_ok=True)
 
 
 def _created(path: Path, mine: Holder) -> bool:
     """Create a claim whole, in one act: it is written under another name and then linked to its own."""
-    beside = path.with_name(f".{mine.token}")
+    beside = path.with_name(f".{path.stem}.{mine.token}")
     beside.write_text(json.dumps(asdict(mine)), encoding="utf-8")
     try:
         os.link(beside, path)
