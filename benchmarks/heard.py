@@ -10,6 +10,7 @@ and smaller than motion is; what counts is `gap_r`, which no network that hears 
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import torch
 from one_dimension import Lesson
@@ -41,8 +42,8 @@ def main() -> None:
     take = lesson.takes[0]
     hidden = [nn.Linear(10 * take.features.shape[1], WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU()]
     network = nn.Sequential(*hidden, nn.Linear(WIDTH, take.weights.shape[1] + 1))
-    lesson.learn(network, lambda takes, randomness: loss(network, takes, randomness))
-    print(json.dumps({"heard": lesson.measure(lambda sound: told(network, sound))}))
+    lesson.learn(network, partial(loss, network))
+    print(json.dumps({"heard": lesson.measure(partial(told, network))}))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,18 @@ BESIDE_LIDS: dict[tuple[int, ...], tuple[int, ...]] = {
     LEFT_LOWER_LID: (341, 256, 252, 253, 254, 339, 255),
 }
 """The ring of skin points beside each lid, in the order of the lids between their corners."""
-RIGHT_CHEEK, LEFT_CHEEK = (50, 101, 205), (280, 330, 425)
-"""Points of skin below the eyes, clear of them."""
+BEYOND_LIDS: dict[tuple[int, ...], tuple[int, ...]] = {
+    RIGHT_UPPER_LID: (113, 225, 224, 223, 222, 221, 189),
+    LEFT_UPPER_LID: (413, 441, 442, 443, 444, 445, 342),
+    RIGHT_LOWER_LID: (31, 228, 229, 230, 231, 232, 233),
+    LEFT_LOWER_LID: (453, 452, 451, 450, 449, 448, 261),
+}
+"""The next ring outside."""
+EYES = (
+    (RIGHT_UPPER_LID, RIGHT_LOWER_LID, (50, 101, 205)),
+    (LEFT_UPPER_LID, LEFT_LOWER_LID, (280, 330, 425)),
+)
+"""Per eye, the person's right one first: upper and lower lid, and points of the cheek below."""
 RIGHT_EYE = RIGHT_UPPER_LID + RIGHT_LOWER_LID[-2:0:-1]  # closed loops of 16
 LEFT_EYE = LEFT_UPPER_LID + LEFT_LOWER_LID[-2:0:-1]
 

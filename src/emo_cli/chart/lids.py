@@ -11,33 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.geometry import (
-    BESIDE_LIDS,
-    LEFT_CHEEK,
-    LEFT_LOWER_LID,
-    LEFT_UPPER_LID,
-    RIGHT_CHEEK,
-    RIGHT_LOWER_LID,
-    RIGHT_UPPER_LID,
-)
+from emo_cli.chart.geometry import BESIDE_LIDS, BEYOND_LIDS, EYES
 from emo_cli.chart.head import smooth_step
 from emo_cli.chart.lookup import seen_at
 from emo_cli.chart.openings import Opening, Shares, curve
 from emo_cli.chart.sheet import Sheet
 
-# Per eye the ring of skin points around the lids, and the next ring outside: upper ones, then lower ones.
-_Ring = tuple[tuple[int, ...], tuple[int, ...]]
-_RINGS: dict[tuple[int, ...], tuple[_Ring, _Ring]] = {
-    RIGHT_UPPER_LID: (
-        (BESIDE_LIDS[RIGHT_UPPER_LID], (113, 225, 224, 223, 222, 221, 189)),
-        (BESIDE_LIDS[RIGHT_LOWER_LID], (31, 228, 229, 230, 231, 232, 233)),
-    ),
-    LEFT_UPPER_LID: (
-        (BESIDE_LIDS[LEFT_UPPER_LID], (413, 441, 442, 443, 444, 445, 342)),
-        (BESIDE_LIDS[LEFT_LOWER_LID], (453, 452, 451, 450, 449, 448, 261)),
-    ),
-}
-_CHEEKS: dict[tuple[int, ...], tuple[int, ...]] = {RIGHT_UPPER_LID: RIGHT_CHEEK, LEFT_UPPER_LID: LEFT_CHEEK}
 _UNLIKE = 0.42  # of the cheek's brightness: what is that unlike it under an eye is no skin; shadows reach 0.3
 _BEYOND = (0.08, 0.35)  # of the way from ring to ring, above and below: where skin's colour is taken, clear of lashes
 _NARROW, _WIDE = 0.1, 0.25  # centimetres: eyes less open than this in the photo keep their own lids, wider ones do not
@@ -135,40 +114,42 @@ def closing(rest: Opening, edge: Opening) -> torch.Tensor:
 
 def fit_lids(sheet: Sheet) -> tuple[Lids, Lids]:
     """The lids of a portrait's right and left eye."""
-    return _fitted(sheet, RIGHT_UPPER_LID, 1), _fitted(sheet, LEFT_UPPER_LID, 2)
+    right, left = (_fitted(sheet, index, *eye) for index, eye in enumerate(EYES, start=1))
+    return right, left
 
 
-def _fitted(sheet: Sheet, upper: tuple[int, ...], index: int) -> Lids:
-    rings = _RINGS[upper]
+def _fitted(
+    sheet: Sheet, index: int, upper: tuple[int, ...], lower: tuple[int, ...], cheek: tuple[int, ...]
+) -> Lids:
     centimetre = 1 / sheet.similarity.scale
-    below = _skin(sheet, *rings[1], _BEYOND[1], centimetre)
+    below = _skin(sheet, lower, _BEYOND[1], centimetre)
     light = below.mean(1, keepdim=True).amin(-1, keepdim=True)
-    above = _skin(sheet, *rings[0], _BEYOND[0], centimetre)
+    above = _skin(sheet, upper, _BEYOND[0], centimetre)
     above = above * (_DARKEST * light / above.mean(1, keepdim=True)).clamp(min=1.0)
     lashes, darkness = _lashes(sheet, index, below.mean((0, 2, 3)), centimetre)
     width = float(sheet.openings[index].gap) / centimetre
     return Lids(
-        crest=_crest(sheet, index, upper, rings[0][0]),
+        crest=_crest(sheet, index, upper),
         above=above,
         below=below,
         lashes=lashes,
         share=float(smooth_step(torch.tensor(width), _NARROW, _WIDE)),
         darkness=darkness,
-        fits=_like_the_cheek(sheet, _CHEEKS[upper], below[0, :, 0].median(1).values, centimetre),
+        fits=_like_the_cheek(sheet, cheek, below[0, :, 0].median(1).values, centimetre),
         centimetre=centimetre,
     )
 
 
-def _crest(sheet: Sheet, index: int, upper: tuple[int, ...], ring: tuple[int, ...]) -> torch.Tensor:
+def _crest(sheet: Sheet, index: int, upper: tuple[int, ...]) -> torch.Tensor:
     rest = sheet.openings[index]
     along, _ = rest.local(sheet.screen[None, list(upper)])
-    _, height = rest.local(sheet.screen[None, list(ring)])
+    _, height = rest.local(sheet.screen[None, list(BESIDE_LIDS[upper])])
     return curve(along, functional.pad(height, (1, 1)))[0] / rest.length
 
 
-def _skin(sheet: Sheet, ring: tuple[int, ...], beyond: tuple[int, ...], part: float, centimetre: float) -> torch.Tensor:
-    """Smooth colours (1, 3, 1, 7) of the skin outside a ring of points, whatever lies on single pixels of it."""
-    places = torch.lerp(sheet.screen[list(ring)], sheet.screen[list(beyond)], part)
+def _skin(sheet: Sheet, lid: tuple[int, ...], part: float, centimetre: float) -> torch.Tensor:
+    """Smooth colours (1, 3, 1, 7) of the skin outside the ring beside a lid, whatever lies on single pixels of it."""
+    places = torch.lerp(sheet.screen[list(BESIDE_LIDS[lid])], sheet.screen[list(BEYOND_LIDS[lid])], part)
     near = torch.linspace(-0.18, 0.18, 5) * centimetre
     around = torch.stack(torch.meshgrid(near, 0.6 * near, indexing="ij"), -1).view(-1, 1, 2)
     seen = seen_at(sheet, (places + around)[None])[0].median(1).values  # (3, 7)

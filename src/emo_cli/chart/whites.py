@@ -7,21 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from emo_cli.chart.geometry import (
-    BESIDE_LIDS,
-    LEFT_CHEEK,
-    LEFT_LOWER_LID,
-    LEFT_UPPER_LID,
-    RIGHT_CHEEK,
-    RIGHT_LOWER_LID,
-    RIGHT_UPPER_LID,
-)
+from emo_cli.chart.geometry import BESIDE_LIDS, EYES
 
 _Points = tuple[int, ...]
-_EYES = (
-    (RIGHT_UPPER_LID, RIGHT_LOWER_LID, RIGHT_CHEEK),
-    (LEFT_UPPER_LID, LEFT_LOWER_LID, LEFT_CHEEK),
-)
 _REACH, _STEPS = 0.2, 40  # of the eye's length: how far white is looked for
 _COLOURED = 0.12  # the least saturation of skin that white can be told from
 _PALE = 0.35  # of the skin's saturation: white has less
@@ -36,11 +24,11 @@ def round_the_white(landmarks: torch.Tensor, photo: torch.Tensor) -> torch.Tenso
     Args:
         landmarks: (468, 3) pixels, y down; photo: (1, 3, height, width) 0..255.
     """
-    eyes = [_Eye.measured(landmarks[:, :2], photo, *eye) for eye in _EYES]
+    eyes = [_Eye.measured(landmarks[:, :2], photo, *eye) for eye in EYES]
     if any(eye.below.mean() < _BEYOND for eye in eyes):
         return landmarks
     out = landmarks.clone()
-    for eye, (upper, lower, _) in zip(eyes, _EYES, strict=True):
+    for eye, (upper, lower, _) in zip(eyes, EYES, strict=True):
         for lid, way, extent in ((upper, -eye.down, eye.above), (lower, eye.down, eye.below)):
             out[[*lid[1:-1], *BESIDE_LIDS[lid]], :2] += (extent[:, None] * way).repeat(2, 1)
         out[[upper[0], upper[-1]], :2] += eye.beside[:, None] * torch.stack([-eye.along, eye.along])
@@ -79,11 +67,11 @@ class _Eye:
 
 def _extent(photo: torch.Tensor, skin: torch.Tensor, places: torch.Tensor, way: torch.Tensor) -> torch.Tensor:
     """How far white goes on from places (n, 2), in lengths of `way` (2,): (n,)."""
+    if _saturation(skin) < _COLOURED:
+        return torch.zeros(len(places))
     steps = torch.linspace(0, _REACH, _STEPS)
     seen = _seen(photo, (places[:, None] + steps[:, None] * way).flatten(0, 1)).view(3, len(places), _STEPS)
     brightness = skin.max()
-    if _saturation(skin) < _COLOURED:
-        return torch.zeros(len(places))
     white = (_saturation(seen) < _PALE * _saturation(skin[:, None])) & (seen.amax(0) > _BRIGHT * brightness)
     outside = ((seen - skin[:, None, None]).abs().amax(0) < _UNLIKE * brightness).cummax(-1).values
     extent = (steps * (white & ~outside)).amax(-1)
@@ -99,5 +87,5 @@ def _saturation(colours: torch.Tensor) -> torch.Tensor:
 def _seen(photo: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Colours (3, n) at places (n, 2) in pixels."""
     height, width = photo.shape[2:]
-    grid = (places - 0.5) * 2 / (places.new_tensor([width, height]) - 1) - 1
-    return functional.grid_sample(photo, grid[None, None], "bilinear", "border", align_corners=True)[0, :, 0]
+    grid = places * 2 / places.new_tensor([width, height]) - 1
+    return functional.grid_sample(photo, grid[None, None], "bilinear", "border", align_corners=False)[0, :, 0]
